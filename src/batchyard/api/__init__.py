@@ -1,0 +1,1 @@
+"""One module per noun: wire dict to command or query, and back."""

@@ -1,0 +1,1 @@
+"""Providers of the instances that jobs are placed on."""

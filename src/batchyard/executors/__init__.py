@@ -1,0 +1,1 @@
+"""Drivers that start, stop, watch and recover attempts."""

@@ -1,0 +1,1 @@
+"""CloudWatch-Logs-shaped streams in append-only files."""

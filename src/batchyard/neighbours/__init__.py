@@ -1,0 +1,1 @@
+"""The other AWS services a Batch user touches, on the same port."""

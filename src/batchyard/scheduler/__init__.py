@@ -1,0 +1,1 @@
+"""Pure decisions over a frozen snapshot: `plan(snapshot, now_ms) -> Plan`."""

@@ -1,0 +1,1 @@
+"""Composition root: settings, wiring, the ASGI application, the life of the process."""

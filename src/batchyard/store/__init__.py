@@ -1,0 +1,1 @@
+"""Durable state; the only package that knows SQL. One writer thread, group commit."""

@@ -1,0 +1,1 @@
+"""Public testing tools: an in-process server, a scripted executor, builders."""
