@@ -1,36 +1,35 @@
 """Every error Batchyard raises on purpose, and nothing else.
 
-    BatchyardError            code, message (what happened), hint (what to do), context
-    ├─ ClientFault            the caller must change the request      ClientException 400
-    │  ├─ InvalidRequest      a member is malformed or out of range   (field)
-    │  ├─ NotFound            a named thing does not exist
-    │  ├─ Conflict            another thing stands in the way
-    │  ├─ LimitExceeded       a quota of the service is reached
-    │  ├─ NotAllowedInState   right request, wrong moment
-    │  └─ NotSupported        Batchyard cannot honour it, and says so
-    ├─ AuthFault              who are you, and may you?               403
-    │  ├─ SignatureMismatch
-    │  ├─ UnknownKey
-    │  └─ AccessDenied
-    ├─ Throttled              slow down                               TooManyRequestsException 429
-    ├─ ServerFault            our own trouble                         ServerException 500
-    │  ├─ StoreUnavailable
-    │  ├─ InvariantBroken     a law of the kernel was violated        (story)
-    │  └─ SchemaMismatch
-    └─ ExecutorError          a driver's trouble; never reaches the wire
-       ├─ SpecRejected        the same spec will fail again
-       ├─ EngineUnavailable   transient: try again later
-       └─ HandleLost          the engine no longer knows the attempt
+BatchyardError            code, message (what happened), hint (what to do), context
+├─ ClientFault            the caller must change the request      ClientException 400
+│  ├─ InvalidRequest      a member is malformed or out of range   (field)
+│  ├─ NotFound            a named thing does not exist
+│  ├─ Conflict            another thing stands in the way
+│  ├─ LimitExceeded       a quota of the service is reached
+│  ├─ NotAllowedInState   right request, wrong moment
+│  └─ NotSupported        Batchyard cannot honour it, and says so
+├─ AuthFault              who are you, and may you?               403
+│  ├─ SignatureMismatch
+│  ├─ UnknownKey
+│  └─ AccessDenied
+├─ ServiceFault           a neighbour's own error code and status (CloudWatch Logs, STS)
+├─ Throttled              slow down                               TooManyRequestsException 429
+├─ ServerFault            our own trouble                         ServerException 500
+│  ├─ StoreUnavailable
+│  ├─ InvariantBroken     a law of the kernel was violated        (story)
+│  └─ SchemaMismatch
+└─ ExecutorError          a driver's trouble; never reaches the wire
+   ├─ SpecRejected        the same spec will fail again
+   ├─ EngineUnavailable   transient: try again later
+   └─ HandleLost          the engine no longer knows the attempt
 """
-
-from typing import ClassVar
 
 
 class BatchyardError(Exception):
     """Base of all. `hint` tells what to do next; `context` holds ids and numbers for the log."""
 
-    code: ClassVar[str] = "ServerException"
-    http_status: ClassVar[int] = 500
+    code: str = "ServerException"
+    http_status: int = 500
 
     def __init__(self, message: str, *, hint: str = "", **context: object) -> None:
         super().__init__(message)
@@ -87,6 +86,17 @@ class UnknownKey(AuthFault):
 
 class AccessDenied(AuthFault):
     pass
+
+
+class ServiceFault(BatchyardError):
+    """An error that another AWS service defines, under the code that service's clients expect."""
+
+    def __init__(
+        self, code: str, message: str, *, http_status: int = 400, hint: str = "", **context: object
+    ) -> None:
+        super().__init__(message, hint=hint, **context)
+        self.code = code
+        self.http_status = http_status
 
 
 class Throttled(BatchyardError):
