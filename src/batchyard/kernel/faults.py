@@ -115,8 +115,10 @@ class StoreUnavailable(ServerFault):
 class InvariantBroken(ServerFault):
     """A law of the kernel was violated. `story` holds the job's recent events, oldest first."""
 
-    def __init__(self, message: str, *, story: tuple[str, ...] = (), **context: object) -> None:
-        super().__init__(message, **context)
+    def __init__(
+        self, message: str, *, story: tuple[str, ...] = (), hint: str = "", **context: object
+    ) -> None:
+        super().__init__(message, hint=hint, **context)
         self.story = story
 
 
