@@ -1,4 +1,4 @@
-"""A registered job definition as a value. The rules of registering and submitting stand beside it."""
+"""A registered job definition as a value. The rules around it stand in modules beside it."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Names and ARNs of everything visible on the wire, and the attempt id everything physical hangs on."""
+"""Names and ARNs visible on the wire, and the attempt id everything physical hangs on."""
 
 import hashlib
 
