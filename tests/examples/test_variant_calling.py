@@ -1,0 +1,123 @@
+"""The pipeline of examples/variant-calling on its real reads, without a yard.
+
+What a yard adds (array, dependency, containers) is tested where a yard is.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pysam
+import pytest
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "variant-calling"
+DATA = EXAMPLE / "data"
+SAMPLES = ("HG00100", "HG00101", "HG00102")
+
+
+def execute(script: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
+    return subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLE / script)],
+        env={**clean, "DATA_DIR": str(DATA), **env},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("variant-calling")
+    for index in range(len(SAMPLES)):
+        env = {"OUTPUT_DIR": str(output), "AWS_BATCH_JOB_ARRAY_INDEX": str(index)}
+        done = execute("call_sample.py", env)
+        assert done.returncode == 0, done.stderr
+    done = execute("merge_report.py", {"OUTPUT_DIR": str(output)})
+    assert done.returncode == 0, done.stderr
+    return output
+
+
+def expected_rows() -> list[dict[str, str]]:
+    lines = (DATA / "expected.tsv").read_text().splitlines()
+    heads = lines[0].split("\t")
+    return [dict(zip(heads, line.split("\t"), strict=True)) for line in lines[1:]]
+
+
+def test_finds_exactly_the_sites_bcftools_is_sure_of(results: Path) -> None:
+    wanted = [
+        (int(row["position"]), row["ref"], row["alt"])
+        for row in expected_rows()
+        if float(row["qual"]) >= 20
+    ]
+    with pysam.VariantFile(str(results / "merged.vcf.gz")) as merged:
+        found = [(record.pos, record.ref, *(record.alts or ())) for record in merged]
+    assert found == wanted
+
+
+def test_called_genotypes_agree_with_bcftools(results: Path) -> None:
+    """Each sample is called alone, so a shallow one may stay silent, but it may not differ."""
+    expected = {int(row["position"]): row for row in expected_rows()}
+    compared = 0
+    for sample in SAMPLES:
+        with pysam.VariantFile(str(results / sample / "variants.vcf.gz")) as calls:
+            for record in calls:
+                alleles = record.samples[sample]["GT"]
+                genotype = "/".join(str(allele) for allele in alleles)
+                assert genotype == expected[record.pos][sample], (sample, record.pos)
+                compared += 1
+    assert compared >= 22
+
+
+def test_bam_is_sorted_indexed_and_complete(results: Path) -> None:
+    sources = tomllib.loads((DATA / "SOURCES.toml").read_text())
+    for sample in sources["sample"]:
+        path = results / sample["name"] / "aligned.bam"
+        with pysam.AlignmentFile(str(path)) as bam:
+            starts = [r.reference_start for r in bam.fetch() if not r.is_unmapped]
+            assert starts == sorted(starts)
+            assert bam.mapped / sample["reads"] > 0.95
+            assert bam.mapped + bam.unmapped == sample["reads"]
+
+
+def test_report_shows_every_sample_site_and_the_picture(results: Path) -> None:
+    page = (results / "report.html").read_text()
+    for sample in SAMPLES:
+        assert sample in page
+        assert f"{json.loads((results / sample / 'summary.json').read_text())['reads']:,}" in page
+    for row in expected_rows():
+        assert (f"17:{row['position']}<" in page) == (float(row["qual"]) >= 20)
+    assert (results / "coverage-and-variants.png").read_bytes().startswith(b"\x89PNG")
+    assert "data:image/png;base64," in page
+
+
+def test_data_files_are_the_recorded_ones() -> None:
+    sources = tomllib.loads((DATA / "SOURCES.toml").read_text())
+    for entry in [*sources["sample"], sources["reference"]]:
+        digest = hashlib.sha256((DATA / entry["file"]).read_bytes()).hexdigest()
+        assert digest == entry["sha256"], entry["file"]
+
+
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        ({"AWS_BATCH_JOB_ARRAY_INDEX": "0"}, "OUTPUT_DIR is not set"),
+        ({"OUTPUT_DIR": "x"}, "AWS_BATCH_JOB_ARRAY_INDEX is not set"),
+        ({"OUTPUT_DIR": "x", "AWS_BATCH_JOB_ARRAY_INDEX": "3"}, "submit the array with size 3"),
+    ],
+)
+def test_a_wrong_call_says_what_is_wrong(env: dict[str, str], message: str) -> None:
+    done = execute("call_sample.py", env)
+    assert done.returncode == 1
+    assert message in done.stderr
+
+
+def test_merge_names_the_child_that_is_missing(tmp_path: Path) -> None:
+    done = execute("merge_report.py", {"OUTPUT_DIR": str(tmp_path)})
+    assert done.returncode == 1
+    assert "child HG00100 did not finish" in done.stderr
