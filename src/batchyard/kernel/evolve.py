@@ -147,7 +147,7 @@ def _array(
             )
             return replace(job, array=replace(array, gates=gates))
         case ev.ChildrenReady(ranges=ranges, at_ms=at_ms):
-            ready = replace(
+            opened = replace(
                 array,
                 held=rg.difference(array.held, ranges),
                 ready=rg.union(array.ready, ranges),
@@ -155,7 +155,7 @@ def _array(
             )
             # AWS: an array parent becomes PENDING when a child becomes RUNNABLE, and stays there.
             moved = _move(job, "PENDING") if job.status == "SUBMITTED" else job
-            return replace(moved, array=ready)
+            return replace(moved, array=opened)
         case ev.ChildrenDropped(ranges=ranges, reason=reason, at_ms=at_ms, stop=stop):
             dropped = Dropped(ranges=ranges, reason=reason, at_ms=at_ms, stop=stop)
             return replace(
