@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Set up what the tests need, then run them all: style and types first, pytest last.
+#
+# Arguments go to pytest. With BATCHYARD_REQUIRE_ENGINES=1 (as .ci/run sets it) an engine that does
+# not answer is a failure; without it, its tests are skipped and say how to start it.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+say() { printf 'setup: %s\n' "$*"; }
+require=${BATCHYARD_REQUIRE_ENGINES:-0}
+
+scripts/setup/environment.sh dev
+scripts/setup/packages.sh
+scripts/setup/clients.sh
+
+engine() { # NAME COMMAND...
+  local name=$1 log=.cache/$1.log
+  shift
+  if "$@" >"$log" 2>&1; then
+    return
+  fi
+  say "$name did not start; the last lines of $log:"
+  tail -n 5 "$log"
+  if [ "$require" = 1 ]; then
+    say "BATCHYARD_REQUIRE_ENGINES=1, so this is a failure"
+    exit 1
+  fi
+  say "its tests are skipped"
+}
+if [ "$(id -u)" = 0 ] || docker info >/dev/null 2>&1; then
+  say "starting Docker and Podman where they do not answer yet"
+  engine docker scripts/engines/docker-up.sh
+  engine podman scripts/engines/podman-up.sh
+  engine image scripts/images/build.sh
+else
+  say "no container engine answers and $(id -un) cannot start one; tests/engines is skipped"
+fi
+
+scripts/setup/lint.sh
+# Where the tests find the clients that scripts/setup/clients.sh installed.
+export BATCHYARD_AWS_CLI_V1=$PWD/.cache/clients/awscli-v1/bin/aws
+export BATCHYARD_AWS_CLI_V2=/usr/bin/aws
+export BATCHYARD_NODE_MODULES=$PWD/.cache/clients/node/node_modules
+exec .venv/bin/python -m pytest "$@"
