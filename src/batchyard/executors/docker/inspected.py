@@ -1,0 +1,81 @@
+"""The engine's answer about one container as a value. Pure."""
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from batchyard.executors.docker.frames import parse_time_ns
+
+LABEL_YARD = "batchyard.yard"
+LABEL_ATTEMPT = "batchyard.attempt"
+LABEL_JOB = "batchyard.job"
+LABEL_NOTES = "batchyard.notes"
+
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+State = Literal["created", "running", "ended"]
+
+
+class Inspected(msgspec.Struct, frozen=True, kw_only=True):
+    container_id: str
+    state: State
+    started_ms: int
+    finished_ms: int
+    exit_code: int
+    oom_killed: bool
+    program: str
+    working_directory: str
+    search_path: str
+    attempt_id: str
+    notes: tuple[str, ...]
+
+
+def read_inspected(answer: dict[str, Any]) -> Inspected:
+    state = answer["State"]
+    config = answer["Config"]
+    labels = config.get("Labels") or {}
+    variables = dict(entry.partition("=")[::2] for entry in config.get("Env") or [])
+    return Inspected(
+        container_id=answer["Id"],
+        state=read_state(str(state["Status"])),
+        started_ms=parse_time_ns(state["StartedAt"]) // 1_000_000,
+        finished_ms=parse_time_ns(state["FinishedAt"]) // 1_000_000,
+        exit_code=int(state["ExitCode"]),
+        oom_killed=bool(state.get("OOMKilled")),
+        program=_program(str(answer.get("Path") or ""), answer.get("Args") or []),
+        working_directory=str(config.get("WorkingDir") or "/"),
+        search_path=variables.get("PATH", _DEFAULT_PATH),
+        attempt_id=str(labels.get(LABEL_ATTEMPT, "")),
+        notes=msgspec.json.decode(labels.get(LABEL_NOTES, "[]"), type=tuple[str, ...]),
+    )
+
+
+def read_state(status: str) -> State:
+    """The engine's word for a container's state as ours (Docker's and Podman's words)."""
+    if status in ("created", "configured", "initialized"):
+        return "created"
+    if status in ("exited", "dead", "removing", "stopped"):
+        return "ended"
+    return "running"
+
+
+def _program(path: str, arguments: list[str]) -> str:
+    # Podman shows its init process: `/run/podman-init -- program`.
+    if path.endswith("init") and arguments[:1] == ["--"]:
+        return "".join(arguments[1:2])
+    return path
+
+
+def interrupted_by_reboot(found: Inspected, boot_ms: int) -> bool:
+    """Whether the machine went down under the container, so that its exit code says nothing.
+
+    After a crash of the machine, Docker reports 255 and the time at which it noticed.
+    """
+    return found.exit_code == 255 and found.started_ms < boot_ms <= found.finished_ms
+
+
+def boot_time_ms(proc: Path = Path("/proc")) -> int:
+    found = re.search(r"^btime (\d+)", (proc / "stat").read_text(), re.MULTILINE)
+    return int(found.group(1)) * 1000 if found else 0

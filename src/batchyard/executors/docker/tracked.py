@@ -1,0 +1,48 @@
+"""What the driver remembers of one attempt while it is open."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Literal
+
+from batchyard.executors.port import AttemptSpec
+
+Phase = Literal["new", "watched", "done"]
+
+
+class Tracked:
+    """Mutable. `phase` only moves forward: `new` (nothing runs), `watched`, `done` (reported)."""
+
+    __slots__ = ("announced", "exited", "grace_s", "halt", "lock", "name", "phase", "spec", "watch")
+
+    def __init__(self, spec: AttemptSpec, name: str) -> None:
+        self.spec = spec
+        self.name = name
+        self.phase: Phase = "new"
+        self.lock = asyncio.Lock()
+        """Held while the attempt is brought up, recovered or removed."""
+        self.halt = asyncio.Event()
+        """A stop was asked for: whatever is not running yet must not start."""
+        self.grace_s = 0.0
+        self.announced = False
+        self.exited = asyncio.Event()
+        """Something says that the container may have ended; only an inspect tells."""
+        self.watch: asyncio.Task[None] | None = None
+
+
+class Tasks:
+    """Keeps the tasks it starts; `close` cancels and awaits them."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    async def close(self) -> None:
+        running = list(self._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
