@@ -1,6 +1,10 @@
 """The log store through its public face: writing, surviving, reading."""
 
 import os
+import resource
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -125,6 +129,46 @@ def test_every_torn_tail_is_cut_and_writing_goes_on(tmp_path: Path) -> None:
         reopened.close()
 
 
+_ENDLESS_WRITER = """
+import sys
+from pathlib import Path
+from batchyard.logs.port import LogLine
+from batchyard.logs.store import FileLogStore
+
+store, position = FileLogStore(Path(sys.argv[1])), 0
+while True:
+    batch = [
+        LogLine(timestamp_ms=1, message=f"{n} " + "x" * 50_000, position=n)
+        for n in range(position + 1, position + 6)
+    ]
+    store.append(sys.argv[2], sys.argv[3], batch)
+    position += 5
+    print(position, flush=True)
+"""
+
+
+def test_a_killed_writer_loses_nothing_that_was_appended(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _ENDLESS_WRITER, str(tmp_path), GROUP, STREAM],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if int(line) >= 50:
+                process.kill()
+                break
+        acknowledged = max([50, *(int(line) for line in process.stdout)])
+    assert process.returncode == -signal.SIGKILL
+    store = FileLogStore(tmp_path)
+    survived = store.position(GROUP, STREAM)
+    assert survived >= acknowledged
+    store.append(GROUP, STREAM, lines("after", first=survived + 1))
+    page = store.events(GROUP, STREAM, from_head=True, max_bytes=2**30)
+    assert [event.position for event in page.events] == list(range(1, survived + 2))
+    assert {len(event.message.split(" ")[1]) for event in page.events[:-1]} == {50_000}
+
+
 def test_a_damaged_line_is_skipped_in_both_directions(store: FileLogStore) -> None:
     store.append(GROUP, STREAM, lines("a"))
     store.close()
@@ -136,9 +180,6 @@ def test_a_damaged_line_is_skipped_in_both_directions(store: FileLogStore) -> No
 
 
 def test_a_full_disk_leaves_no_half_record(store: FileLogStore) -> None:
-    import resource
-    import signal
-
     store.append(GROUP, STREAM, lines("a"))
     size = stream_file(store).stat().st_size
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
