@@ -1,0 +1,1 @@
+"""One module per noun; each function is one command. They return nothing: faults carry codes."""
