@@ -140,7 +140,8 @@ class StreamWriters:
             header, start = read_header(fd) if size else (None, 0)
             stream = _OpenStream(fd=fd, size=0, position=0, timestamp_ms=0)
             if header is None:
-                os.ftruncate(fd, 0)
+                if size:
+                    os.ftruncate(fd, 0)
                 fresh = record.Header(created_ms=self._clock(), name=name)
                 self._write(stream, path, record.encode_header(fresh))
                 return stream

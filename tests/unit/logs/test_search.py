@@ -64,6 +64,7 @@ def test_a_range_a_prefix_and_names_narrow(store: FileLogStore, limit: int) -> N
     assert walk(store, limit=limit, start_ms=20, end_ms=30, prefix="a") == ["a1", "ab1"]
     assert walk(store, limit=limit, streams=["b", "a", "b"]) == ["a0", "a1", "b0", "a2"]
     assert walk(store, limit=limit, start_ms=36) == []
+    assert walk(store, limit=limit, start_ms=5_000) == []
 
 
 def test_a_pattern_narrows_and_pages_stay_full(store: FileLogStore) -> None:
@@ -122,3 +123,45 @@ def test_a_foreign_token_is_refused(store: FileLogStore, token: str) -> None:
     put(store, "a", 1)
     with pytest.raises(InvalidRequest, match="nextToken"):
         store.filter(GROUP, token=token)
+
+
+def test_a_stream_deleted_during_a_search_ends_and_harms_no_other(store: FileLogStore) -> None:
+    put(store, "a", 10, 1_000_000)
+    put(store, "b", *range(20, 6_000))
+    put(store, "c", 900_000)
+
+    def delete_while_reading(message: str) -> bool:
+        if message == "b3 at 23":
+            store.delete_stream(GROUP, "b")
+            store.delete_stream(GROUP, "c")
+        return True
+
+    files = list(stream_files(store._path(GROUP, "a").parent))
+    found, after = search(
+        files,
+        group=GROUP,
+        start_ms=0,
+        end_ms=None,
+        matches=delete_while_reading,
+        limit=10_000,
+        max_bytes=2**20,
+        after=None,
+    )
+    assert after is None
+    streams = [event.stream for event in found]
+    assert streams[:2] == ["a", "b"]
+    assert streams[-1] == "a"
+    assert "c" not in streams
+    # What a window held already is still told; the rest of the stream is gone.
+    assert 4 <= streams.count("b") < 5_980
+    remaining, _ = search(
+        files,
+        group=GROUP,
+        start_ms=0,
+        end_ms=None,
+        matches=lambda _: True,
+        limit=10,
+        max_bytes=2**20,
+        after=None,
+    )
+    assert [event.stream for event in remaining] == ["a", "a"]
