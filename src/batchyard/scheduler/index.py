@@ -82,15 +82,15 @@ class LiveIndex:
             case _:
                 pass
 
-    def reserve(self, placement: Placement, queue: str) -> None:
+    def reserve(self, placement: Placement) -> None:
         """Take a planned attempt out of line and hold its room until its commit is known."""
-        line = self._line(queue)
+        line = self._line(placement.queue)
         if line.get(placement.job_id) is not None:
             line.remove(placement.job_id)
         else:
             root, index = split_child(placement.job_id)
             if index is not None:
-                self._cut(queue, root, rg.span(index, index + 1))
+                self._cut(placement.queue, root, rg.span(index, index + 1))
         self.occupancy.hold(
             placement.job_id,
             Holding(

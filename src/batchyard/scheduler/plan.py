@@ -9,6 +9,7 @@ from batchyard.scheduler.snapshot import Environment, Head, InstanceUse, Line, S
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
+    queue: str
     job_id: str
     attempt: int
     shape: Shape
@@ -50,7 +51,7 @@ class _Room:
                 break
         return tuple(out)
 
-    def take(self, head: Head, chosen: Fit) -> Placement:
+    def take(self, head: Head, chosen: Fit, *, queue: str) -> Placement:
         shape = head.shape
         use = self.instances[chosen.instance_id]
         gpus = use.free_gpu_ids[: shape.gpus]
@@ -73,6 +74,7 @@ class _Room:
             used_vcpu_milli=environment.used_vcpu_milli + shape.vcpu_milli,
         )
         return Placement(
+            queue=queue,
             job_id=head.job_id,
             attempt=head.attempt,
             shape=shape,
@@ -129,7 +131,7 @@ def _serve(
         head = line.heads[i]
         fits = room.fits(head.shape, line.compute_environments)
         if fits and fits[-1].verdict == "fits":
-            placements.append(room.take(head, fits[-1]))
+            placements.append(room.take(head, fits[-1], queue=queue))
         else:
             blocked.add(queue)
             explanation = explain(head.shape, fits, queue=queue)
