@@ -243,12 +243,16 @@ def _map(value_parser: Parser) -> Parser:
     def parse(value: Any) -> dict[str, Any]:
         if type(value) is not dict:
             raise Mismatch("a map", value)
+        found: dict[str, Any] = {}
         key = ""
         try:
-            return {key: value_parser(item) for key, item in value.items() if item is not None}
+            for key, item in value.items():
+                if item is not None:
+                    found[key] = value_parser(item)
         except Mismatch as wrong:
             wrong.steps.append(f".{key}")
             raise
+        return found
 
     return parse
 

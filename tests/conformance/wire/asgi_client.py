@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 
 from batchyard.wire.gateway import Credential, Gateway, RequestContext
+from batchyard.wire.model import Models
 
 NOW_MS = 1_767_225_600_000
 """2026-01-01T00:00:00Z"""
@@ -22,6 +24,12 @@ ACCOUNT = "123456789012"
 LIVE = ("AKIAYARD", "a secret/of+the yard")
 TEMPORARY = ("ASIAJOB", "the secret of a job")
 EXPIRED = ("ASIAOLD", "the secret of an old job")
+
+
+@cache
+def shared_models() -> Models:
+    """Loaded once for the whole test run."""
+    return Models()
 
 
 class StaticKeys:
@@ -80,6 +88,7 @@ def gateway(
         keys=StaticKeys(),
         region="us-east-1",
         clock=lambda: now_ms,
+        models=shared_models(),
         **settings,
     )
 
