@@ -4,7 +4,7 @@
 Which sample is decided by AWS_BATCH_JOB_ARRAY_INDEX, the row of data/samples.tsv. Everything goes
 to OUTPUT_DIR/<sample>/, each file by rename, so a retried child starts clean:
 
-    aligned.bam (+ .bai)     reads aligned by mappy (minimap2), sorted and indexed by pysam
+    aligned.bam (+ .bai)     reads aligned (alignment.py), sorted and indexed by pysam
     variants.vcf.gz (+ .tbi) single-nucleotide variants and short indels, VCF 4.2
     coverage.tsv             depth of usable bases at each position
     summary.json             the numbers of the report
@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import mappy
 import pysam
+from alignment import Aligner, Hit, reverse_complement
 from genotypes import Call, call, error_of
 
 HERE = Path(__file__).resolve().parent
@@ -32,6 +32,7 @@ MIN_ALT_READS = 2
 MIN_QUAL = 20.0
 # An aligner places an indel wrongly more often than a sequencer misreads a base.
 INDEL_ERROR = 0.01
+SOFT_CLIP = 4
 UNMAPPED = 0x4
 PAIRED, PROPER, MATE_UNMAPPED = 0x1, 0x2, 0x8
 REVERSE, MATE_REVERSE, FIRST, SECOND = 0x10, 0x20, 0x40, 0x80
@@ -55,6 +56,8 @@ def main() -> None:
     reference = data_dir / "reference.fa"
     folder = output_dir / sample
     folder.mkdir(parents=True, exist_ok=True)
+    # ORDER: first, so that an earlier result never passes for this one's.
+    (folder / "summary.json").unlink(missing_ok=True)
     say(f"child {index}: {sample} from {reads_path.name} against {reference.name}")
 
     # The index of the reference is written beside it by htslib; the data folder may be read-only.
@@ -63,7 +66,7 @@ def main() -> None:
     pysam.faidx(str(local_reference))
     contig, sequence = read_reference(local_reference)
 
-    reads, aligned = align(reads_path, local_reference, contig, len(sequence), sample, folder)
+    reads, aligned = align(reads_path, sequence, contig, sample, folder)
     say(f"aligned {aligned} of {reads} reads")
     depths = coverage(folder / "aligned.bam", contig, len(sequence))
     mean_depth = sum(depths) / len(depths)
@@ -135,25 +138,23 @@ def read_pairs(path: Path) -> Iterator[tuple[str, dict[int, Read]]]:
 
 
 def align(
-    reads_path: Path, reference: Path, contig: str, length: int, sample: str, folder: Path
+    reads_path: Path, sequence: str, contig: str, sample: str, folder: Path
 ) -> tuple[int, int]:
     """Write aligned.bam, sorted and indexed; answer how many reads there were and were aligned."""
-    aligner = mappy.Aligner(str(reference), preset="sr", best_n=1)
-    if not aligner:
-        sys.exit(f"call_sample: mappy could not index {reference}")
+    aligner = Aligner(sequence)
     header = pysam.AlignmentHeader.from_dict(
         {
             "HD": {"VN": "1.6", "SO": "unsorted"},
-            "SQ": [{"SN": contig, "LN": length}],
+            "SQ": [{"SN": contig, "LN": len(sequence)}],
             "RG": [{"ID": sample, "SM": sample, "PL": "ILLUMINA"}],
-            "PG": [{"ID": "mappy", "PN": "mappy", "VN": mappy.__version__}],
         }
     )
     total = aligned = 0
     unsorted = folder / "unsorted.bam"
     with pysam.AlignmentFile(str(unsorted), "wb", header=header) as out:
         for name, mates in read_pairs(reads_path):
-            hits = best_hits(aligner, mates)
+            found = {mate: aligner.align(bases) for mate, (bases, _) in mates.items()}
+            hits = {mate: hit for mate, hit in found.items() if hit is not None}
             total += len(mates)
             aligned += len(hits)
             for record in records(name, mates, hits, header, sample):
@@ -166,22 +167,8 @@ def align(
     return total, aligned
 
 
-def best_hits(aligner: Any, mates: dict[int, Read]) -> dict[int, Any]:
-    """The primary hit of each mate that aligns."""
-    if len(mates) == 2:
-        found = aligner.map(mates[1][0], mates[2][0])
-    else:
-        found = aligner.map(next(iter(mates.values()))[0])
-    hits: dict[int, Any] = {}
-    for hit in found:
-        mate = hit.read_num if len(mates) == 2 else next(iter(mates))
-        if hit.is_primary and mate not in hits:
-            hits[mate] = hit
-    return hits
-
-
 def records(
-    name: str, mates: dict[int, Read], hits: dict[int, Any], header: Any, sample: str
+    name: str, mates: dict[int, Read], hits: dict[int, Hit], header: Any, sample: str
 ) -> Iterator[Any]:
     """The SAM records of one fragment, both mates described in each."""
     for mate, (bases, qualities) in sorted(mates.items()):
@@ -189,7 +176,7 @@ def records(
         flag = 0
         if len(mates) == 2:
             flag |= PAIRED | (FIRST if mate == 1 else SECOND)
-            flag |= MATE_UNMAPPED if other is None else MATE_REVERSE if other.strand < 0 else 0
+            flag |= MATE_UNMAPPED if other is None else MATE_REVERSE if other.reverse else 0
         record = pysam.AlignedSegment(header)
         record.query_name = name
         record.set_tag("RG", sample)
@@ -199,31 +186,30 @@ def records(
             record.query_qualities = pysam.qualitystring_to_array(qualities)
             # SAM convention: an unaligned mate is filed at the place of its aligned mate.
             if other is not None:
-                record.reference_id, record.reference_start = 0, other.r_st
-                record.next_reference_id, record.next_reference_start = 0, other.r_st
+                record.reference_id, record.reference_start = 0, other.ref_start
+                record.next_reference_id, record.next_reference_start = 0, other.ref_start
             yield record
             continue
-        clips = (hit.q_st, len(bases) - hit.q_en)
-        if hit.strand < 0:
+        if hit.reverse:
             flag |= REVERSE
-            bases, qualities = mappy.revcomp(bases), qualities[::-1]
-            clips = clips[::-1]
-        if other is not None and other.strand != hit.strand:
+            bases, qualities = reverse_complement(bases), qualities[::-1]
+        if other is not None and other.reverse != hit.reverse:
             flag |= PROPER
         record.flag = flag
         record.query_sequence = bases
         record.query_qualities = pysam.qualitystring_to_array(qualities)
-        record.reference_id, record.reference_start = 0, hit.r_st
-        record.mapping_quality = hit.mapq
-        soft = [[(4, clip)] if clip else [] for clip in clips]
-        record.cigartuples = [*soft[0], *((op, n) for n, op in hit.cigar), *soft[1]]
-        record.set_tag("NM", hit.NM)
+        record.reference_id, record.reference_start = 0, hit.ref_start
+        record.mapping_quality = hit.mapping_quality
+        clips = (hit.read_start, len(bases) - hit.read_end)
+        soft = [[(SOFT_CLIP, clip)] if clip else [] for clip in clips]
+        record.cigartuples = [*soft[0], *hit.cigar, *soft[1]]
+        record.set_tag("NM", hit.edits)
         if len(mates) == 2:
             placed = other or hit
-            record.next_reference_id, record.next_reference_start = 0, placed.r_st
+            record.next_reference_id, record.next_reference_start = 0, placed.ref_start
             if other is not None:
-                span = max(hit.r_en, other.r_en) - min(hit.r_st, other.r_st)
-                leftmost = (hit.r_st, mate) < (other.r_st, 3 - mate)
+                span = max(hit.ref_end, other.ref_end) - min(hit.ref_start, other.ref_start)
+                leftmost = (hit.ref_start, mate) < (other.ref_start, 3 - mate)
                 record.template_length = span if leftmost else -span
         yield record
 

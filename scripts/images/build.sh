@@ -16,6 +16,8 @@ fail() {
 image=batchyard-variant-calling:1
 cache=$PWD/.cache/images
 tarball=$cache/variant-calling.tar
+# mmdebstrap takes the format from the name, so the unfinished file ends in .tar too.
+unfinished=$cache/unfinished.tar
 mkdir -p "$cache"
 
 docker info >/dev/null 2>&1 || fail "no Docker Engine answers. Start it:  scripts/engines/docker-up.sh"
@@ -35,24 +37,24 @@ fi
 
 if [ "$(cat "$tarball.inputs" 2>/dev/null)" != "$inputs" ] || [ ! -f "$tarball" ]; then
   say "making a $suite root with python3 from $site (no registry)"
-  rm -f "$tarball.inputs"
+  rm -rf "$tarball.inputs" "$unfinished"
   stage=$(mktemp -d)
   trap 'rm -rf "$stage"' EXIT
   mmdebstrap --quiet --variant=minbase --include=python3 \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
-    "$suite" "$tarball.tmp" "$site"
-  version=$(tar tf "$tarball.tmp" | sed -n 's,^\./usr/bin/python\(3\.[0-9]*\)$,\1,p' | head -1)
+    "$suite" "$unfinished" "$site"
+  version=$(tar tf "$unfinished" | sed -n 's,^\./usr/bin/python\(3\.[0-9]*\)$,\1,p' | head -1)
   [ -n "$version" ] || fail "the root has no /usr/bin/python3.N; is $suite older than expected?"
-  say "adding mappy, pysam and matplotlib for Python $version"
+  say "adding parasail, pysam and matplotlib for Python $version"
   # Debian's Python looks here for what the administrator installed.
   packages=$stage/usr/local/lib/python$version/dist-packages
   mkdir -p "$packages"
   "$uv" pip install -q --no-deps --require-hashes --python .venv/bin/python \
     --python-version "$version" --python-platform "$(uname -m)-unknown-linux-gnu" \
     --only-binary :all: --link-mode copy --target "$packages" -r locks/image.txt
-  tar --append --file "$tarball.tmp" --owner=0 --group=0 --directory "$stage" ./usr/local/lib
-  mv "$tarball.tmp" "$tarball"
+  tar --append --file "$unfinished" --owner=0 --group=0 --directory "$stage" ./usr/local/lib
+  mv "$unfinished" "$tarball"
   printf '%s\n' "$inputs" >"$tarball.inputs"
 fi
 say "importing it as $image"

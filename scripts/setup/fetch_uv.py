@@ -64,9 +64,9 @@ def choose(index: str, version: str, digests: set[str]) -> str:
     machine = platform.machine()
     for file in files:
         name, digest = file["filename"], file.get("hashes", {}).get("sha256")
-        if name.startswith(f"uv-{version}-") and libc in name and name.endswith(f"{machine}.whl"):
-            if digest in digests:
-                return urllib.parse.urljoin(index, file["url"])
+        fits = libc in name and name.endswith(f"{machine}.whl")
+        if fits and name.startswith(f"uv-{version}-") and digest in digests:
+            return str(urllib.parse.urljoin(index, file["url"]))
     sys.exit(f"fetch_uv: {index} has no wheel of uv {version} for {libc} on {machine}")
 
 

@@ -19,7 +19,7 @@ compile() { # NAME ARGUMENTS...
 upgrade=("$@")
 inputs=$(mktemp -d)
 trap 'rm -rf "$inputs"' EXIT
-printf 'mappy\npysam\nmatplotlib\n' >"$inputs/image.in"
+printf 'parasail\npysam\nmatplotlib\n' >"$inputs/image.in"
 printf 'hatchling\neditables\n' >"$inputs/build.in"
 printf 'uv\n' >"$inputs/uv.in"
 printf 'awscli<2\n' >"$inputs/awscli-v1.in"
