@@ -53,7 +53,9 @@ if [ "$(cat "$tarball.inputs" 2>/dev/null)" != "$inputs" ] || [ ! -f "$tarball" 
   "$uv" pip install -q --no-deps --require-hashes --python .venv/bin/python \
     --python-version "$version" --python-platform "$(uname -m)-unknown-linux-gnu" \
     --only-binary :all: --link-mode copy --target "$packages" -r locks/image.txt
-  tar --append --file "$unfinished" --owner=0 --group=0 --directory "$stage" ./usr/local/lib
+  # Only what is new: an engine refuses a tar that names a folder twice.
+  (cd "$stage" && find "${packages#"$stage"/}" -mindepth 1 -maxdepth 1 -printf './%p\n') |
+    tar --append --file "$unfinished" --owner=0 --group=0 --directory "$stage" --files-from -
   mv "$unfinished" "$tarball"
   printf '%s\n' "$inputs" >"$tarball.inputs"
 fi
