@@ -17,7 +17,12 @@ from batchyard.store import tables as t
 HEAD = "0001"
 """The newest revision in `migrations/versions`."""
 
-VERSION_TABLE = "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
+VERSION_TABLE = """
+CREATE TABLE alembic_version (
+    version_num VARCHAR(32) NOT NULL,
+    CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+)
+"""
 
 
 def prepare(
