@@ -14,9 +14,9 @@ from batchyard.executors.docker.inspected import (
     LABEL_NOTES,
     LABEL_YARD,
 )
-from batchyard.executors.docker.sockets import HardLimits
+from batchyard.executors.docker.sockets import UNLIMITED, HardLimits
 from batchyard.executors.policy import Policy
-from batchyard.executors.port import AttemptSpec, Mount
+from batchyard.executors.port import AttemptSpec, Mount, Ulimit
 
 _MIB = 1 << 20
 _LEAST_MEMORY_MIB = 6
@@ -78,12 +78,14 @@ def compose(
             host_config["MemorySwappiness"] = spec.swappiness
     if spec.shared_memory_mib is not None:
         host_config["ShmSize"] = spec.shared_memory_mib * _MIB
-    if spec.ulimits and not given_up("ulimits", wanted=True):
-        ulimits = spec.ulimits
-        if policy.ulimits == "degrade":
-            clamped = clamp(ulimits, host.limits)
-            ulimits = clamped.ulimits
-            notes.extend(clamped.notes)
+    ulimits = () if given_up("ulimits", wanted=bool(spec.ulimits)) else spec.ulimits
+    if policy.ulimits == "degrade":
+        clamped = clamp(ulimits, host.limits)
+        ulimits = clamped.ulimits
+        notes.extend(clamped.notes)
+    if host.kind == "podman":
+        ulimits += _podman_defaults(ulimits, host.limits)
+    if ulimits:
         host_config["Ulimits"] = [
             {"Name": ulimit.name, "Soft": ulimit.soft, "Hard": ulimit.hard} for ulimit in ulimits
         ]
@@ -140,6 +142,17 @@ def _privileges(*, degraded: bool) -> dict[str, Any]:
         "CapDrop": ["SYS_RESOURCE"],
         "SecurityOpt": ["seccomp=unconfined"],
     }
+
+
+def _podman_defaults(asked: tuple[Ulimit, ...], limits: HardLimits) -> tuple[Ulimit, ...]:
+    # Podman asks for 1048576 of these two by itself, which a host without CAP_SYS_RESOURCE refuses.
+    # Any ulimit in the request also switches off the defaults of containers.conf.
+    names = {ulimit.name for ulimit in asked}
+    return tuple(
+        Ulimit(name=name, soft=limits.highest[name], hard=limits.highest[name])
+        for name in ("nofile", "nproc")
+        if name not in names and limits.highest.get(name, UNLIMITED) != UNLIMITED
+    )
 
 
 def _log_config(kind: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from batchyard.executors.docker.inspected import Inspected
 from batchyard.executors.docker.tracked import Tracked
 from batchyard.executors.docker.watch import Watcher
 from batchyard.executors.policy import Policy
+from batchyard.executors.port import AttemptSpec
 from batchyard.kernel.faults import ExecutorError
 
 CREATE_TIMEOUT_S = 240.0
@@ -64,7 +65,11 @@ class BringUp:
             raise NeverStarts(f"CannotCreateContainerError: {reason}")
         conceded = self._learned
         while True:
-            found = await self._create(tracked, conceded)
+            try:
+                found = await self._create(tracked, conceded)
+            except Refused as refused:
+                conceded |= self._less("CannotCreateContainerError", spec, refused, conceded)
+                continue
             if found is not None and found.state != "created":
                 return
             await self._check_program(tracked)
@@ -81,15 +86,24 @@ class BringUp:
                 await self.discard(tracked.name)
                 raise NeverStarts(timed_out("started", START_TIMEOUT_S)) from None
             except Refused as refused:
-                more = concede(refused.message, spec, policy=self._policy, conceded=conceded)
-                if more is None:
-                    raise NeverStarts(
-                        f"CannotStartContainerError: Error response from daemon: {refused.message}"
-                    ) from None
-                conceded |= {more}
+                conceded |= self._less("CannotStartContainerError", spec, refused, conceded)
                 await self.discard(tracked.name)
         # Only what the host refuses to everybody; a device or a ulimit is the spec's own.
         self._learned |= conceded & {"privileged", "init", "swappiness"}
+
+    def _less(
+        self,
+        error_name: str,
+        spec: AttemptSpec,
+        refused: Refused,
+        conceded: frozenset[Concession],
+    ) -> frozenset[Concession]:
+        more = concede(refused.message, spec, policy=self._policy, conceded=conceded)
+        if more is None:
+            raise NeverStarts(
+                f"{error_name}: Error response from daemon: {refused.message}"
+            ) from None
+        return frozenset({more})
 
     async def discard(self, name: str) -> None:
         """Delete the container, killing it if need be. An unknown one is no error."""
@@ -101,7 +115,11 @@ class BringUp:
                 raise
 
     async def _create(self, tracked: Tracked, conceded: frozenset[Concession]) -> Inspected | None:
-        """None: created now. Otherwise what an earlier process left under the name."""
+        """None: created now. Otherwise what an earlier process left under the name.
+
+        Raises:
+            Refused: the engine does not take the body.
+        """
         spec = tracked.spec
         draft = compose(
             spec, yard_id=self._yard_id, policy=self._policy, host=self._host, conceded=conceded
@@ -131,9 +149,7 @@ class BringUp:
                 elif taken:
                     await asyncio.sleep(_NAME_FREED_S)  # it is being removed this moment
                 else:
-                    raise NeverStarts(
-                        f"CannotCreateContainerError: Error response from daemon: {refused.message}"
-                    ) from None
+                    raise
 
     async def _pull(self, tracked: Tracked) -> None:
         pull = asyncio.ensure_future(self._puller.pull(tracked.spec.image))

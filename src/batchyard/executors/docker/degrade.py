@@ -67,7 +67,9 @@ def concede(
         return "init"
     if _is_the_jobs_own_fault(text):
         return None
-    if spec.devices and policy.devices == "degrade" and may("devices") and "device" in text:
+    # Docker says "device", Podman only names the path.
+    about_devices = "device" in text or any(one.host_path in refusal for one in spec.devices)
+    if spec.devices and policy.devices == "degrade" and may("devices") and about_devices:
         return "devices"
     # Refused capabilities show in many texts, down to a bare broken pipe from runc's child.
     if spec.privileged and policy.privileged == "degrade" and may("privileged"):

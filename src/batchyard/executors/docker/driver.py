@@ -117,8 +117,12 @@ class DockerExecutor:
         if tracked is not None:
             tracked.halt.set()
             tracked.grace_s = grace_s
-            if tracked.phase == "done" or tracked.lock.locked():
-                return  # one that is being brought up sees `halt` itself, also after it starts
+            if tracked.phase == "done":
+                return
+            if tracked.phase == "new":
+                # One that is being brought up sees `halt` itself, also after it starts.
+                self._tasks.start(self._stop_unless_watched(tracked))
+                return
         name = container_name(self._yard_id, attempt_id)
         self._tasks.start(self._stop(name, grace_s=grace_s, tracked=tracked))
 
@@ -205,6 +209,12 @@ class DockerExecutor:
             await self._launch(tracked)
         else:
             self._take_up(tracked)
+
+    async def _stop_unless_watched(self, tracked: Tracked) -> None:
+        # ORDER: under the lock, or the container would be removed under the feet of its start.
+        async with tracked.lock:
+            if tracked.phase == "new":
+                await self._stop(tracked.name, grace_s=tracked.grace_s, tracked=tracked)
 
     async def _stop(self, name: str, *, grace_s: float, tracked: Tracked | None) -> None:
         # The engine itself waits and kills, so a stop goes on when this process dies.

@@ -32,8 +32,11 @@ class Inspected(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
 
 
-def read_inspected(answer: dict[str, Any]) -> Inspected:
+def read_inspected(answer: dict[str, Any]) -> Inspected | None:
+    """None: the container is being removed and never ran, so it is as good as gone."""
     state = answer["State"]
+    if state["Status"] in ("removing", "dead") and not parse_time_ns(state["StartedAt"]):
+        return None
     config = answer["Config"]
     labels = config.get("Labels") or {}
     variables = dict(entry.partition("=")[::2] for entry in config.get("Env") or [])

@@ -76,11 +76,12 @@ class Watcher:
     async def inspect(self, name: str) -> Inspected | None:
         """None: the engine has no such container."""
         try:
-            return read_inspected(await self._engine.call("GET", f"/containers/{name}/json"))
+            answer = await self._engine.call("GET", f"/containers/{name}/json")
         except Refused as refused:
             if refused.status == 404:
                 return None
             raise
+        return read_inspected(answer)
 
     async def sightings(self) -> list[Sighting]:
         query = {"all": "1", "filters": json.dumps({"label": [f"{LABEL_YARD}={self._yard_id}"]})}
