@@ -39,6 +39,7 @@ def build_app() -> App:
         help_epilogue=_EPILOGUE,
         version_flags=[],
         result_action="return_value",
+        suppress_keyboard_interrupt=False,
         default_parameter=Parameter(negative=(), show_default=False),
     )
     groups = {name: App(name=name, help=said, help_epilogue="") for name, said in GROUPS.items()}

@@ -166,8 +166,7 @@ ENTRIES: Final = (
         help="Create a compute environment and wait until it is VALID.",
         examples=(
             "batchyard ce create desk --max-vcpus 8",
-            "batchyard ce create spot --type SPOT --max-vcpus 256 -i optimal "
-            "--subnet subnet-1 --security-group sg-1",
+            "batchyard ce create spot --type SPOT --max-vcpus 256 --subnet subnet-1",
             "batchyard ce create --json environment.json",
         ),
     ),
@@ -209,7 +208,7 @@ ENTRIES: Final = (
         target=f"{_AT}.completion:completion",
         help="Print a completion script for bash, zsh or fish.",
         examples=(
-            "batchyard completion bash > ~/.local/share/bash-completion/completions/batchyard",
+            "source <(batchyard completion bash)",
             "batchyard completion fish > ~/.config/fish/completions/batchyard.fish",
         ),
     ),

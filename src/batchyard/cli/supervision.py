@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from batchyard.cli.client import Client
 from batchyard.cli.connection import find_connection
@@ -21,7 +22,8 @@ from batchyard.cli.faults import CommandFault, DeadlinePassed
 from batchyard.cli.waiting import Pace
 from batchyard.cli.yard import ServerRecord, live_server, log_tail, process_start_time
 
-_LOG_LINES_SHOWN = 15
+_LOG_LINES_SHOWN: Final = 15
+_GRACE_S: Final = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +102,7 @@ def start_server(
             return Started(record=record, process=process)
         waited_s = pace.now_s() - began_s
         if waited_s > deadline_s:
-            process.terminate()
+            _end(process)
             raise DeadlinePassed(
                 f"the server did not answer within {deadline_s:.0f} s and was stopped",
                 hint=f"its log says why: {home / 'server.log'}",
@@ -173,3 +175,12 @@ def _died(home: Path, code: int, *, foreground: bool) -> CommandFault:
     else:
         hint = f"the whole log: {home / 'server.log'}; or watch it start: batchyard up --foreground"
     return CommandFault(f"the server ended {ended} before it answered:\n{said}", hint=hint)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_GRACE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
