@@ -146,10 +146,11 @@ def signed(
     headers: Mapping[str, str] | None = None,
     body: bytes = b"",
     now_ms: int = NOW_MS,
+    region: str = "eu-north-1",
 ) -> dict[str, str]:
     """The headers of a request signed by botocore at `now_ms`."""
     request = AWSRequest(method, f"{URL}{path}", headers=dict(headers or {}), data=body)
-    _FixedAuth(Credentials(*key, token), service, "eu-north-1", now_ms=now_ms).add_auth(request)
+    _FixedAuth(Credentials(*key, token), service, region, now_ms=now_ms).add_auth(request)
     return {"host": HOST, **{k: str(v) for k, v in request.headers.items()}}
 
 

@@ -239,3 +239,21 @@ def test_hosts_and_targets_must_be_signed() -> None:
     assert found.status == 403
     assert b"X-Amz-Target" in found.body
     assert logs.calls == []
+
+
+def test_one_gateway_serves_the_same_key_for_every_service_date_and_region() -> None:
+    logs, batch = Recorder({"logGroups": []}), Recorder({"jobs": []})
+    now_ms = NOW_MS - 60_000
+    app = gateway(
+        {("batch", "DescribeJobs"): batch, ("logs", "DescribeLogGroups"): logs}, now_ms=now_ms
+    )
+    target = {"X-Amz-Target": "Logs_20140328.DescribeLogGroups"}
+    for moment_ms in (now_ms, NOW_MS, now_ms):  # 31 December, 1 January, and back
+        ours = signed("POST", PATH, body=BODY, now_ms=moment_ms)
+        assert call(app, "POST", f"{URL}{PATH}", headers=ours, body=BODY).status == 200
+        theirs = signed("POST", "/", service="logs", headers=target, now_ms=moment_ms)
+        assert call(app, "POST", f"{URL}/", headers=theirs).status == 200
+    elsewhere = signed("POST", PATH, body=BODY, now_ms=now_ms, region="us-west-2")
+    assert call(app, "POST", f"{URL}{PATH}", headers=elsewhere, body=BODY).status == 200
+    assert (len(batch.calls), len(logs.calls)) == (4, 3)
+    assert {context.region for context, _ in batch.calls} == {"us-east-1"}
