@@ -1,4 +1,4 @@
-"""Keeps a loop alive: a defect in one loop is logged with its traceback and the loop begins again."""
+"""Keeps a loop alive: a defect is logged with its traceback, and the loop begins again."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -62,6 +62,14 @@ class Occupancy:
         """Milli-vCPU that attempts of this environment hold."""
         return self._used_vcpu_milli.get(compute_environment, 0)
 
+    def memory_used_by(self, compute_environment: str) -> int:
+        """MiB that attempts of this environment hold. Cost: O(live attempts); asked by people."""
+        return sum(
+            holding.shape.memory_mib
+            for holding in self._holdings.values()
+            if holding.compute_environment == compute_environment
+        )
+
     def instance_ids(self) -> tuple[str, ...]:
         return tuple(self._instances)
 
