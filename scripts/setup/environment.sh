@@ -102,9 +102,9 @@ bring_uv() {
       --target .cache/uv/lib -r locks/uv.txt
   elif [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     say "uv is missing and this Python has neither venv nor pip: apt-get install python3-venv"
-    apt-get update -q >/dev/null
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
-      python3-venv ca-certificates >/dev/null
+    { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
+      --no-install-recommends python3-venv ca-certificates; } >.cache/apt.log 2>&1 ||
+      fail "apt-get failed:" "$(tail -n 5 .cache/apt.log)" "  The whole log: .cache/apt.log"
     "$python" -c 'import ensurepip' 2>/dev/null || fail \
       "$python still has no ensurepip after installing python3-venv." \
       "  It is probably not Debian's own Python; try BATCHYARD_PYTHON=/usr/bin/python3"

@@ -4,6 +4,9 @@
 # As root, or with a sudo that asks nothing. Otherwise it says what is missing and which tests
 # will be skipped for it, and succeeds: the rest of the suite needs none of them.
 set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+mkdir -p .cache
+log=.cache/apt.log
 
 say() { printf 'setup: %s\n' "$*"; }
 
@@ -50,7 +53,14 @@ if [ "${root[*]-}" = none ] || ! command -v apt-get >/dev/null; then
 fi
 
 say "apt-get install ${missing[*]}"
-"${root[@]}" apt-get update -q >/dev/null
+apt() { # ARGUMENTS...
+  if ! "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q "$@" >"$log" 2>&1; then
+    say "apt-get $1 failed; the last lines of $log:" >&2
+    tail -n 5 "$log" >&2
+    exit 1
+  fi
+}
+apt update
 available=()
 for package in "${missing[@]}"; do
   if apt-cache policy "$package" | grep -q '^  Candidate: [^(]'; then
@@ -60,6 +70,5 @@ for package in "${missing[@]}"; do
   fi
 done
 if [ "${#available[@]}" != 0 ]; then
-  "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -y -q --no-install-recommends "${available[@]}" >/dev/null
+  apt install -y --no-install-recommends "${available[@]}"
 fi
