@@ -5,6 +5,7 @@ Two kinds of failure leave this module: `Refused` (the engine answered no) and `
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -172,9 +173,17 @@ class _as_engine_errors:
             ) from error
         if isinstance(error, (aiohttp.ClientError, OSError)):
             raise EngineUnavailable(
-                f"The container engine at {self._socket_path} cannot be reached: {error}.",
+                f"The container engine at {self._socket_path} cannot be reached: {_plain(error)}.",
                 hint=HOW_TO_START,
             ) from error
+
+
+def _plain(error: BaseException) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        error = error.os_error
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno).lower()
+    return str(error) or type(error).__name__
 
 
 def _refusal(status: int, raw: bytes) -> ExecutorError:

@@ -34,6 +34,7 @@ OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
 
 _SHORT_LIFE_S = 0.5
 """A container that ends sooner has its output read once, at the end, instead of followed."""
+_FOLLOW_AGAIN_S = 1.0
 _SAFETY_NET_S = 15.0
 _RETRY_S = (0.1, 5.0)
 _ENDINGS = frozenset({"die", "died", "destroy", "remove"})
@@ -153,9 +154,11 @@ class Watcher:
         while True:
             try:
                 await pump(self._engine, tracked.name, tracked.spec, logs=self._logs, follow=True)
-            except (EngineUnavailable, Refused) as error:
+            except EngineUnavailable:
+                pass  # the stream of events says it once for all
+            except Refused as error:
                 self._log.info(
-                    "follow_interrupted", attempt_id=tracked.spec.attempt_id, error=str(error)
+                    "follow_refused", attempt_id=tracked.spec.attempt_id, error=error.message
                 )
             # The stream ends with the container, but also with the engine.
             try:
@@ -163,8 +166,8 @@ class Watcher:
                 if found is None or found.state == "ended":
                     tracked.exited.set()
             except (EngineUnavailable, Refused):
-                pass  # said above; the next round tries again
-            await asyncio.sleep(1.0)
+                pass  # the next round tries again
+            await asyncio.sleep(_FOLLOW_AGAIN_S)
 
     async def _settle(self, tracked: Tracked, found: Inspected) -> None:
         spec = tracked.spec
