@@ -14,7 +14,7 @@ from batchyard.kernel.decision import Decision
 from batchyard.kernel.effects import FollowUp, RemoveAttempt, StartAttempt
 from batchyard.kernel.evolve import evolve
 from batchyard.kernel.faults import InvariantBroken, NotFound, StoreUnavailable
-from batchyard.kernel.job import Job
+from batchyard.kernel.job import Dependency, Job
 from batchyard.kernel.states import STATUSES, Status
 from batchyard.store.port import (
     AccessKey,
@@ -52,6 +52,15 @@ class Held:
     def _hold(self, _tx: Transaction) -> None:
         self._reached.set()
         assert self._go.wait(DEADLINE_S)
+
+
+async def grouped(store: Store, *writes: Callable[[Transaction], object]) -> list[object]:
+    """Results or exceptions of callables that share one commit."""
+    held = Held(store)
+    await held.__aenter__()
+    waiting = [asyncio.ensure_future(store.write(write)) for write in writes]
+    await asyncio.gather(held.__aexit__(), return_exceptions=True)
+    return list(await asyncio.gather(*waiting, return_exceptions=True))
 
 
 async def a_write_is_read_by_everyone_once_it_returned(store: Store) -> None:
@@ -179,7 +188,7 @@ async def dependents_come_in_pages(store: Store) -> None:
 async def a_dependent_under_several_types_is_never_parted(store: Store) -> None:
     both = msgspec.structs.replace(
         v.spec("up"),
-        depends_on=(v.Dependency(job_id="up"), v.Dependency(job_id="up", type="N_TO_N")),
+        depends_on=(Dependency(job_id="up"), Dependency(job_id="up", type="N_TO_N")),
     )
     await store.write(v.recording(v.submitted(v.array("a", 2), both)))
     await store.write(v.recording(v.submitted(v.array("b", 2, seq=2), both)))
