@@ -60,7 +60,7 @@ def gpu_ids() -> tuple[str, ...]:
 
 
 def _instance_id() -> str:
-    """Shaped like EC2's, stable for this machine: clients search for `Host EC2 (instance i-...)`."""
+    """Shaped like EC2's and stable: clients search for `Host EC2 (instance i-...)`."""
     try:
         machine = Path("/etc/machine-id").read_text(encoding="ascii").strip()
     except OSError:

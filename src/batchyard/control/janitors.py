@@ -15,6 +15,8 @@ log = structlog.get_logger(__name__)
 FLUSH_S = 0.5
 SWEEP_S = 60.0
 PURGE_S = 300.0
+PAUSE_S = 0.05
+"""Between two portions of one purge: other writers go first."""
 PORTION = 500
 """Rows one transaction purges: other writers wait for it."""
 DAY_MS = 86_400_000
@@ -40,9 +42,8 @@ async def sweep_dangling(reconciler: Reconciler) -> None:
 async def purge_ended(store: Store, *, clock: Clock, keep_days: int) -> None:
     """Forget ended jobs. AWS: they stay describable for at least seven days."""
     while True:
-        while await _purge(store, before_ms=clock() - keep_days * DAY_MS):
-            await asyncio.sleep(0)
-        await asyncio.sleep(PURGE_S)
+        purged = await _purge(store, before_ms=clock() - keep_days * DAY_MS)
+        await asyncio.sleep(PAUSE_S if purged else PURGE_S)
 
 
 async def _purge(store: Store, *, before_ms: int) -> int:
