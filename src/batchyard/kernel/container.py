@@ -12,17 +12,15 @@ from batchyard.kernel.document import Document, Members
 from batchyard.kernel.faults import InvalidRequest
 from batchyard.kernel.requirements import Requirements
 
-DETAIL_LISTS: Final = (
+_LISTS: Final = (
     "command",
     "environment",
     "mountPoints",
-    "networkInterfaces",
     "resourceRequirements",
     "secrets",
     "ulimits",
     "volumes",
 )
-"""AWS: lists of a job's container that are present even when empty."""
 
 # OBSERVED: AWS quotes the pattern of a bare name in its refusal; `uid:gid` works all the same.
 _USER: Final = re.compile(r"[a-z0-9_][a-z0-9_-]{0,30}(:[a-z0-9_][a-z0-9_-]{0,30})?")
@@ -105,9 +103,30 @@ def overridden(base: Document, override: Document | None) -> tuple[Members, Requ
     out.pop("memory", None)
     out |= asked.members()
     out["environment"] = [{"name": k, "value": v} for k, v in environment.items()]
-    for member in DETAIL_LISTS:
-        out.setdefault(member, [])
-    return out, asked
+    return {**filled(out), "networkInterfaces": []}, asked
+
+
+def filled(members: Members) -> Members:
+    """containerProperties as AWS answers them: every list is there, even when it is empty."""
+    out: Members = {**{member: [] for member in _LISTS}, **members}
+    linux = members.get("linuxParameters")
+    if isinstance(linux, dict):
+        out["linuxParameters"] = {
+            **linux,
+            "devices": _each(linux.get("devices"), "permissions"),
+            "tmpfs": _each(linux.get("tmpfs"), "mountOptions"),
+        }
+    logging = members.get("logConfiguration")
+    if isinstance(logging, dict):
+        out["logConfiguration"] = {"options": {}, "secretOptions": [], **logging}
+    return out
+
+
+def _each(entries: object, member: str) -> list[object]:
+    """The entries of a list, each with that list of its own."""
+    if not isinstance(entries, list):
+        return []
+    return [{member: [], **entry} if isinstance(entry, dict) else entry for entry in entries]
 
 
 def substituted(command: list[str], parameters: Mapping[str, str]) -> list[str]:

@@ -143,10 +143,10 @@ def _check_properties(doc: Document, *, fargate: bool) -> None:
         check_ecs(ecs)
     elif eks := doc.section("eksProperties"):
         _check_eks(eks)
-    elif nodes := doc.section("nodeProperties"):
-        if fargate:
-            raise InvalidRequest("nodeProperties is not applicable for Fargate.")
-        check_nodes(nodes)
+    elif fargate:
+        raise InvalidRequest("nodeProperties is not applicable for Fargate.")
+    else:
+        check_nodes(doc.section("nodeProperties") or Document(members={}))
 
 
 def _is_fargate(doc: Document) -> bool:

@@ -209,9 +209,7 @@ def _check_served(definition: JobDefinition) -> None:
     consumables = base.section("consumableResourceProperties")
     if consumables is not None and consumables.sections("consumableResourceList"):
         raise _consumables(definition)
-    props = base.section("containerProperties")
-    if props is None:
-        return
+    props = base.section("containerProperties") or Document(members={})
     if props.sections("secrets"):
         raise NotSupported(
             f"Batchyard cannot fetch secrets yet; job definition {definition.key} names some.",
@@ -237,11 +235,11 @@ def _consumables(definition: JobDefinition) -> NotSupported:
 
 def _check_platform(view: View, queue: JobQueue, definition: JobDefinition) -> None:
     wanted = registration.capabilities(definition.document) or ["EC2"]
-    kinds = set()
-    for name in queue.compute_environments:
-        environment = view.compute_environment(name)
-        if environment is not None:
-            kinds.add(capability(environment))
+    kinds = {
+        capability(environment)
+        for name in queue.compute_environments
+        if (environment := view.compute_environment(name)) is not None
+    }
     if kinds and wanted[0] not in kinds:
         raise InvalidRequest(
             "Job Queue is attached to Compute Environment that can not run Jobs with "
