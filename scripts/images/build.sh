@@ -22,7 +22,7 @@ mkdir -p "$cache"
 
 docker info >/dev/null 2>&1 || fail "no Docker Engine answers. Start it:  scripts/engines/docker-up.sh"
 command -v mmdebstrap >/dev/null || fail "mmdebstrap is missing:  sudo apt-get install mmdebstrap"
-scripts/setup/environment.sh demo
+[ -x .venv/bin/python ] || scripts/setup/environment.sh demo
 uv=$(command -v uv || ls .cache/uv/bin/uv .cache/uv/lib/bin/uv 2>/dev/null | head -1)
 
 # The mirror and the suite this machine itself installs from.
