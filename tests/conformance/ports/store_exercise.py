@@ -113,6 +113,46 @@ async def an_exception_undoes_its_own_callable_alone(store: Store) -> None:
     assert counts(store) == {("q", "single", "STARTING"): 1}
 
 
+async def each_query_sees_what_the_group_and_the_callable_wrote_before(store: Store) -> None:
+    def expect(query: Callable[[Transaction], object], want: object) -> None:
+        queries.append((query, want))
+
+    def ids(jobs: list[Job]) -> list[str]:
+        return [job.job_id for job in jobs]
+
+    queries: list[tuple[Callable[[Transaction], object], object]] = []
+    expect(lambda tx: [name for name, _ in tx.dependents("up", "", 9)], ["a", "b"])
+    expect(lambda tx: ids(tx.open_jobs("q", 0, 9)), ["a", "p", "b"])
+    expect(lambda tx: ids(tx.open_children("p", -1, 9)), ["p:0", "p:1"])
+    expect(lambda tx: tx.child_indexes("p", "RUNNABLE"), ((0, 2),))
+
+    def asks(query: Callable[[Transaction], object]) -> Callable[[Transaction], None]:
+        def write(tx: Transaction) -> None:
+            v.recording(
+                v.submitted(v.job("b", seq=3), v.spec("up")),
+                ev.ChildSpawned(job=v.child("p", 1)),
+            )(tx)
+            found.append(query(tx))
+            raise NotFound("so that the next query finds nothing flushed")
+
+        return write
+
+    def starts(tx: Transaction) -> None:
+        if tx.job("a") is None:
+            v.recording(
+                v.submitted(v.job("a"), v.spec("up")),
+                v.submitted(v.array("p", 2, seq=2)),
+                ev.ChildSpawned(job=v.child("p", 0)),
+            )(tx)
+
+    found: list[object] = []
+    for query, want in queries:
+        first, second = await grouped(store, starts, asks(query))
+        assert first is None
+        assert isinstance(second, NotFound)
+        assert found.pop() == want
+
+
 async def a_group_keeps_the_order_of_its_callables(store: Store) -> None:
     def submit(n: int) -> Callable[[Transaction], int]:
         def write(tx: Transaction) -> int:
@@ -601,6 +641,7 @@ def check_rows_are_the_fold_of_their_events(store: Store) -> None:
 EXERCISES: tuple[Exercise, ...] = (
     a_write_is_read_by_everyone_once_it_returned,
     an_exception_undoes_its_own_callable_alone,
+    each_query_sees_what_the_group_and_the_callable_wrote_before,
     a_group_keeps_the_order_of_its_callables,
     a_caller_who_left_disturbs_nobody,
     stop_iteration_reaches_its_caller_as_an_error,
