@@ -160,7 +160,8 @@ def align(
             for record in records(name, mates, hits, header, sample):
                 out.write(record)
     sorted_bam = folder / "sorted.tmp.bam"
-    pysam.sort("-o", str(sorted_bam), str(unsorted))
+    # samtools would take 768 MiB for sorting, which is more than the whole job asks for.
+    pysam.sort("-m", "64M", "-o", str(sorted_bam), str(unsorted))
     unsorted.unlink()
     sorted_bam.replace(folder / "aligned.bam")
     pysam.index(str(folder / "aligned.bam"))

@@ -132,7 +132,8 @@ def demo(batch: Any, logs: Any, options: argparse.Namespace) -> int:
 
 
 def register(batch: Any, name: str, script: str, output: Path, options: argparse.Namespace) -> str:
-    environment = {"PYTHONUNBUFFERED": "1"}
+    # numpy would start a thread for each core of the machine; the job asks for one vCPU.
+    environment = {"PYTHONUNBUFFERED": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     properties: dict[str, Any] = {
         "resourceRequirements": [
             {"type": "VCPU", "value": "1"},
