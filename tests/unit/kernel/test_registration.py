@@ -1,4 +1,4 @@
-"""RegisterJobDefinition and DeregisterJobDefinition: what AWS takes, refuses, and how it says so."""
+"""RegisterJobDefinition and DeregisterJobDefinition: what AWS takes and what it refuses."""
 
 from typing import Any
 
