@@ -5,6 +5,7 @@ others act on one attempt. Imported by the spawner: standard library only.
 """
 
 import contextlib
+import errno
 import os
 import signal
 import time
@@ -45,8 +46,12 @@ def find(yard: str, *, self_cgroup: str = "", mountinfo: str = "") -> Layout | N
 
 def create(layout: Layout, name: str, limits: Limits) -> None:
     for folder in layout.folders(name):
-        with contextlib.suppress(FileExistsError):
+        try:
             os.mkdir(folder)
+        except FileExistsError:
+            pass
+        except FileNotFoundError:  # somebody tidied the yard's empty group away
+            os.makedirs(folder)
     memory = f"{layout.memory}/{name}"
     total = limits.memory_bytes + limits.swap_bytes
     if layout.version == 1:
@@ -72,9 +77,19 @@ def weight(shares: int) -> int:
 
 
 def join(layout: Layout, name: str) -> None:
-    """Move the calling process into the groups."""
+    """Move the calling process, which must have one thread only, into the groups."""
+    # A thread that moves itself by `tasks` needs no lock that stops the whole machine.
+    file = "tasks" if layout.version == 1 else "cgroup.procs"
     for folder in layout.folders(name):
-        _write(f"{folder}/cgroup.procs", "0")
+        _write(f"{folder}/{file}", "0")
+
+
+def leave(layout: Layout) -> None:
+    """Version 1: move the calling process back to the yard's own groups, which have no limits."""
+    if layout.version == 1:
+        for folder in (layout.memory, layout.cpu):
+            if folder is not None:
+                _write(f"{folder}/tasks", "0")
 
 
 def oom_kills(layout: Layout, name: str) -> int:
@@ -116,6 +131,22 @@ def delete(layout: Layout, name: str) -> None:
     for folder in layout.folders(name):
         with contextlib.suppress(OSError):
             os.rmdir(folder)
+
+
+def delete_yard(layout: Layout) -> None:
+    """Remove the yard's own groups, unless attempts or shims still live in them."""
+    for folder in {layout.memory, layout.cpu} - {None}:
+        for _ in range(20):
+            try:
+                os.rmdir(str(folder))
+            except FileNotFoundError:
+                break
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    break
+                time.sleep(0.01)  # idle shims are on their way out
+            else:
+                break
 
 
 def _version_1(yard: str, groups: str, mounts: str) -> Layout | None:

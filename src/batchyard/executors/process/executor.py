@@ -28,17 +28,15 @@ from batchyard.executors.port import (
 from batchyard.executors.process import cgroups, claim
 from batchyard.executors.process.folder import GONE, AttemptFolder, delete_tree
 from batchyard.executors.process.honour import Refused, honour, host_environment
-from batchyard.executors.process.link import SpawnerLink
+from batchyard.executors.process.link import ShimLink
 from batchyard.executors.process.reports import (
     Exit,
     Failed,
     Finished,
     Launched,
-    Reaped,
     Report,
     Request,
     Taken,
-    Unforked,
 )
 from batchyard.executors.process.tail import Tail
 from batchyard.kernel.faults import BatchyardError, EngineUnavailable
@@ -50,6 +48,7 @@ TICK_S = 0.25
 """How often the output of running attempts is read."""
 RETRY_S = 1.0
 REMOVE_DEADLINE_S = 15.0
+REMOVE_POLL_S = 0.01
 _STEPS_PER_TICK = 4
 
 
@@ -68,6 +67,7 @@ class _Watched:
         self.unstored = False
         """The log store refused the output; it is still in the file."""
         self.ending = False
+        self.removing = False
         self.pidfd = -1
 
 
@@ -104,7 +104,7 @@ class ProcessExecutor:
         self._watched: dict[str, _Watched] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._observe: Callable[[Observation], None] | None = None
-        self._link: SpawnerLink | None = None
+        self._link: ShimLink | None = None
         self._layout: cgroups.Layout | None = None
         self._boot = ""
 
@@ -119,7 +119,13 @@ class ProcessExecutor:
             ) from error
         self._observe = observe
         self._boot = claim.boot_id()
-        await self._connect()
+        link = ShimLink(
+            on_report=self._on_report,
+            on_shim_death=self._on_shim_death,
+            on_spawner_death=self._on_spawner_death,
+        )
+        await self._connect(link)
+        self._link = link
         for path in left:
             if os.path.basename(path).startswith(GONE):
                 self._keep(asyncio.to_thread(delete_tree, path))
@@ -183,19 +189,16 @@ class ProcessExecutor:
 
     async def remove(self, attempt_id: str) -> None:
         folder = AttemptFolder(self._attempts, attempt_id)
-        watched = self._watched.pop(attempt_id, None)
-        if watched is not None:
-            watched.ending = True
-            self._unwatch(watched)
-        if not folder.exists():
-            return
-        if folder.read_exit() is None and not folder.take_for_nobody():
-            await self._kill(folder)
-        doomed = folder.delete()
-        if doomed is not None:
-            await asyncio.to_thread(delete_tree, doomed)
-        if self._layout is not None:
-            cgroups.delete(self._layout, attempt_id)
+        if folder.exists():
+            if folder.read_exit() is None and not folder.take_for_nobody():
+                await self._kill(folder)
+            self._forget(attempt_id)
+            doomed = folder.delete()
+            if doomed is not None:
+                await asyncio.to_thread(delete_tree, doomed)
+            if self._layout is not None:
+                cgroups.delete(self._layout, attempt_id)
+        self._forget(attempt_id)
 
     async def close(self) -> None:
         link, self._link = self._link, None
@@ -208,6 +211,8 @@ class ProcessExecutor:
         self._watched.clear()
         if link is not None:
             await link.close()
+            if self._layout is not None:
+                await asyncio.to_thread(cgroups.delete_yard, self._layout)
 
     def _watch(self, spec: AttemptSpec) -> _Watched:
         folder = AttemptFolder(self._attempts, spec.attempt_id)
@@ -244,12 +249,19 @@ class ProcessExecutor:
                 self._tell_started(watched, at_ms=report.at_ms, handle=report.handle)
             case Finished() | Failed():
                 self._end(watched, report)
-            case Reaped() | Taken():
+            case Taken():
                 self._examine(watched)
-            case Unforked():
-                watched.unforked = True
             case _:
                 pass
+
+    def _on_shim_death(self, attempt_id: str) -> None:
+        watched = self._watched.get(attempt_id)
+        if watched is None or watched.ending:
+            return
+        if watched.folder.claim_text() is None and watched.folder.exists():
+            watched.unforked = True
+        else:
+            self._examine(watched)
 
     def _examine(self, watched: _Watched) -> None:
         """Find out from the files where the attempt stands."""
@@ -337,8 +349,8 @@ class ProcessExecutor:
         return True
 
     def _tell_end(self, watched: _Watched, ended: Exit) -> None:
-        if self._watched.get(watched.spec.attempt_id) is not watched:
-            return  # removed meanwhile
+        if self._watched.get(watched.spec.attempt_id) is not watched or watched.removing:
+            return  # its end is nobody's news any more
         del self._watched[watched.spec.attempt_id]
         attempt_id = watched.spec.attempt_id
         if isinstance(ended, Finished):
@@ -368,7 +380,7 @@ class ProcessExecutor:
             self._tell(StartFailed(attempt_id=attempt_id, at_ms=ended.at_ms, reason=ended.reason))
 
     def _lose(self, watched: _Watched, detail: str) -> None:
-        if self._watched.get(watched.spec.attempt_id) is watched:
+        if self._watched.get(watched.spec.attempt_id) is watched and not watched.removing:
             del self._watched[watched.spec.attempt_id]
             watched.ending = True
             self._tell(Lost(attempt_id=watched.spec.attempt_id, at_ms=_now_ms(), detail=detail))
@@ -384,11 +396,10 @@ class ProcessExecutor:
         if identity is None or identity.boot_id != self._boot:
             return
         for _ in range(100):
-            members = (
-                []
-                if claim.identify(identity.pid, self._boot)
-                else (claim.session_members(identity.pid))
-            )
+            fields = claim.stat_fields(identity.pid)
+            # The number of a dead shim's session is free again once its last member is gone.
+            reused = fields is not None and int(fields[19]) != identity.start_time
+            members = [] if reused else claim.session_members(identity.pid)
             for pid in members:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
@@ -414,26 +425,28 @@ class ProcessExecutor:
 
     async def _kill(self, folder: AttemptFolder) -> None:
         """End an attempt and wait until nothing of it is left."""
+        watched = self._watched.get(folder.attempt_id)
+        if watched is not None:
+            watched.removing = True
+        with contextlib.suppress(FileNotFoundError):
+            folder.ask_stop(0)
+        self._signal(folder)
+        deadline = time.monotonic() + REMOVE_DEADLINE_S
         identity = folder.shim()
-        pidfd = None if identity is None else claim.open_if_alive(identity, self._boot)
-        if pidfd is not None:
-            with contextlib.suppress(FileNotFoundError):
-                folder.ask_stop(0)
-            ended = asyncio.Event()
-            loop = asyncio.get_running_loop()
-            loop.add_reader(pidfd, ended.set)
-            try:
-                with contextlib.suppress(TimeoutError, ProcessLookupError):
-                    signal.pidfd_send_signal(pidfd, signal.SIGTERM)
-                    async with asyncio.timeout(REMOVE_DEADLINE_S):
-                        await ended.wait()
-                with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            finally:
-                loop.remove_reader(pidfd)
-                os.close(pidfd)
+        while folder.read_exit() is None and time.monotonic() < deadline:
+            pidfd = None if identity is None else claim.open_if_alive(identity, self._boot)
+            if pidfd is None:
+                break
+            os.close(pidfd)
+            await asyncio.sleep(REMOVE_POLL_S)  # the shim may serve others: it need not exit
         if folder.read_exit() is None:
             await asyncio.to_thread(self._kill_remains, folder)
+
+    def _forget(self, attempt_id: str) -> None:
+        watched = self._watched.pop(attempt_id, None)
+        if watched is not None:
+            watched.ending = True
+            self._unwatch(watched)
 
     def _sightings(self) -> Sequence[Sighting]:
         found = []
@@ -447,30 +460,24 @@ class ProcessExecutor:
             )
         return found
 
-    async def _connect(self) -> None:
-        link = SpawnerLink(on_report=self._on_report, on_death=self._on_death)
+    async def _connect(self, link: ShimLink) -> None:
         hello = await link.open(
             yard=self._yard, use_cgroups=self._use_cgroups, log=self._home / "spawner.log"
         )
-        self._link, self._layout = link, hello.layout
+        self._layout = hello.layout
 
-    def _on_death(self) -> None:
-        link, self._link = self._link, None
-        if link is not None:
-            self._keep(self._recover(link))
+    def _on_spawner_death(self) -> None:
+        if self._link is not None:
+            self._keep(self._respawn(self._link))
 
-    async def _recover(self, dead: SpawnerLink) -> None:
-        """Start another spawner. The shims of the dead one live and are watched by their pids."""
-        dead.drain()
-        await dead.close()
-        while self._link is None:
+    async def _respawn(self, link: ShimLink) -> None:
+        """Start another spawner. The shims of the dead one live on and keep their channels."""
+        while self._link is link:
             try:
-                await self._connect()
+                await self._connect(link)
+                return
             except EngineUnavailable:
                 await asyncio.sleep(RETRY_S)
-        for watched in list(self._watched.values()):
-            if not watched.ending and watched.pidfd < 0:
-                self._examine(watched)
 
     async def _tick(self) -> None:
         while True:

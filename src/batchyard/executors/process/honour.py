@@ -54,10 +54,6 @@ def honour(
     notes = [IMAGE_NOTE.format(image=spec.image)]
     rlimits = _rlimits(spec.ulimits, policy.ulimits, notes)
     if layout is None:
-        # CHOSEN: RLIMIT_DATA counts private writable memory. RLIMIT_AS would also count what a
-        # virtual machine such as Java's only reserves, and fail jobs that stay within their memory.
-        memory = spec.memory_mib * _MIB
-        rlimits.append((resource.RLIMIT_DATA, memory, memory))
         notes.append(
             "degraded: no control groups here: memory is limited for each process of the job alone"
             " (an allocation fails), and vCPUs are not enforced"

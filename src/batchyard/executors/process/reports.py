@@ -1,4 +1,4 @@
-"""What the spawner and the shims tell the server, and the request they get. Server side only."""
+"""What the spawner and the shims tell the server, and the request a shim gets. Server side only."""
 
 import msgspec
 
@@ -7,15 +7,6 @@ from batchyard.executors.process.cgroups import Layout, Limits
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="hello"):
     layout: Layout | None
-
-
-class Unforked(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="unforked"):
-    attempt_id: str
-    reason: str
-
-
-class Reaped(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="reaped"):
-    attempt_id: str
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="taken"):
@@ -45,7 +36,7 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="
 
 Exit = Finished | Failed
 """What the file `exit` holds."""
-Report = Hello | Unforked | Reaped | Taken | Launched | Exit
+Report = Hello | Taken | Launched | Exit
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

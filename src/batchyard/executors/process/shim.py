@@ -1,8 +1,9 @@
-"""One attempt, from its claim to its exit file. Runs in a process forked for it by the spawner.
+"""The shim: sees one attempt at a time through, from its claim to its exit file.
 
-The shim is the parent of the command and adopts the command's orphans, so it sees the true exit
-code and can end the whole tree. It lives on when the server or the spawner dies. Standard library
-only.
+It is the parent of the command and adopts the command's orphans, so it sees the true exit code and
+can end the whole tree. Between attempts it waits on its channel for the next; at the channel's end
+it leaves, but never before the attempt it watches is over. So attempts live on when the server or
+the spawner dies. Standard library only.
 
 It reports `started`, `ended`, `failed` or `taken` on a socket. The files are the truth: a report
 that nobody hears is no loss.
@@ -11,54 +12,80 @@ that nobody hears is no loss.
 import contextlib
 import ctypes
 import errno
+import gc
 import json
 import os
-import resource
 import signal
 import time
-from typing import Any, NoReturn
+from typing import Any
 
 from batchyard.executors.process import cgroups, claim
+from batchyard.executors.process.launch import CannotStart, launch
 
 QUIET_START_S = 0.015
 """A command that ends within this time is reported only once, as ended.
 
 # CHOSEN: a start is news only if it lasts. It saves the yard a transition for each very short job.
 """
-DEFAULT_GRACE_MS = 30_000
 LEFTOVERS_DEADLINE_S = 10.0
+_COLLECT_EVERY = 256
 
-_PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 1, 15, 36
+_PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 15, 36
 _WATCHED = (signal.SIGCHLD, signal.SIGTERM)
-# Loaded before any fork, for all shims: finding the library takes longer than a job.
-_PRCTL = ctypes.CDLL(None, use_errno=True).prctl
 
 
-def run(request: bytes, *, reports: int, boot: str, layout: cgroups.Layout | None) -> None:
-    """Claim the attempt and see it through. Returns when there is nothing left to do."""
-    order: dict[str, Any] = json.loads(request)
-    attempt_id = order["attempt_id"]
-    # ORDER: signals are held back before the claim names us, for a stop may follow it at once.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
-    os.setsid()
-    _PRCTL(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    _PRCTL(_PR_SET_NAME, b"batchyard-shim", 0, 0, 0)
-    try:
-        os.chdir(order["folder"])
-        own = claim.identify(os.getpid(), boot)
+class Shim:
+    def __init__(
+        self, channel: int, *, reports: int, boot: str, layout: cgroups.Layout | None
+    ) -> None:
+        self._channel = channel
+        self._reports = reports
+        self._boot = boot
+        self._layout = layout
+
+    def serve(self) -> None:
+        # ORDER: signals are held back before a claim names us, for a stop may follow it at once.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+        # The session is the shim's and names the whole tree; each command gets a group of its own.
+        os.setsid()
+        prctl = ctypes.CDLL(None).prctl
+        prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        prctl(_PR_SET_NAME, b"batchyard-shim", 0, 0, 0)
+        if self._layout is not None:
+            cgroups.leave(self._layout)
+        own = claim.identify(os.getpid(), self._boot)
         assert own is not None, "a process finds itself in /proc"
-        # ORDER: after this line nobody else may run the attempt, and before it nobody did.
-        os.symlink(own.text(), "claim")
-    except FileExistsError:
-        _report(reports, {"event": "taken", "attempt_id": attempt_id})
-        return
-    except FileNotFoundError:
-        return  # removed before it began
-    _Attempt(order, reports=reports, layout=layout, handle=own.text()).live()
+        handle = own.text()
+        buffer = bytearray()
+        served = 0
+        while True:
+            request = _take(buffer)
+            if request is None:
+                chunk = os.read(self._channel, 1 << 18)
+                if not chunk:
+                    return
+                buffer += chunk
+                continue
+            if not self._run(json.loads(request), handle):
+                return
+            served += 1
+            if served % _COLLECT_EVERY == 0:
+                gc.collect()
 
-
-class _CannotStart(Exception):
-    """Why the command did not become a process, in words for the job's owner."""
+    def _run(self, order: dict[str, Any], handle: str) -> bool:
+        """See one attempt through; False when this shim must not take another."""
+        clean = True
+        try:
+            os.chdir(order["folder"])
+            # ORDER: after this line nobody else may run the attempt, and before it nobody did.
+            os.symlink(handle, "claim")
+        except (FileExistsError, FileNotFoundError):
+            say(self._reports, {"event": "taken", "attempt_id": order["attempt_id"]})
+        else:
+            attempt = _Attempt(order, reports=self._reports, layout=self._layout, handle=handle)
+            clean = attempt.live()
+        os.chdir("/")
+        return clean
 
 
 class _Attempt:
@@ -70,21 +97,24 @@ class _Attempt:
         self._reports = reports
         self._layout = layout
         self._handle = handle
-        self._started_at_ms = 0
-
-    def live(self) -> None:
         self._started_at_ms = _now_ms()
+
+    def live(self) -> bool:
+        """Run the command to its end; False when something of it would not die."""
         try:
-            main = self._launch()
-        except _CannotStart as error:
-            self._fail(f"CannotStartContainerError: {error}")
-            return
-        except OSError as error:
-            self._fail(f"CannotStartContainerError: prepare the attempt's folder: {error}")
-            return
+            main = launch(self._order, self._layout)
+        except CannotStart as error:
+            if self._layout is not None:
+                cgroups.delete(self._layout, self._id)
+            reason = f"CannotStartContainerError: {error}"
+            self._finish({"event": "failed", "reason": reason, "at_ms": _now_ms()})
+            return True
         exit_code = self._watch(main)
         ended_at_ms = _now_ms()
-        notes = self._end_leftovers()
+        notes: list[str] = []
+        undying = _end_leftovers()
+        if undying:
+            notes.append(f"processes {undying} would not die and were left behind")
         oom = False
         if self._layout is not None:
             kills = cgroups.oom_kills(self._layout, self._id)
@@ -103,69 +133,7 @@ class _Attempt:
                 "notes": notes,
             }
         )
-
-    def _launch(self) -> int:
-        order = self._order
-        output = os.open("output", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.mkdir("work", 0o700)
-        if order["uid"] is not None:
-            os.chown("work", order["uid"], order["gid"])
-            os.chmod(".", 0o711)
-        if self._layout is not None:
-            cgroups.create(self._layout, self._id, cgroups.Limits(*order["limits"]))
-        shim = os.getpid()
-        error_in, error_out = os.pipe()
-        main = os.fork()
-        if main == 0:
-            os.close(error_in)
-            self._become_command(shim=shim, output=output, errors=error_out)
-        os.close(error_out)
-        os.close(output)
-        with contextlib.suppress(OSError):
-            os.setpgid(main, main)
-        said = os.read(error_in, 4096)
-        os.close(error_in)
-        if said:
-            os.waitpid(main, 0)
-            raise _CannotStart(said.decode())
-        return main
-
-    def _become_command(self, *, shim: int, output: int, errors: int) -> NoReturn:
-        doing = ""
-        try:
-            order = self._order
-            doing = "set up the process"
-            # A group, not a session, of its own: the session stays the shim's, and names the tree.
-            os.setpgid(0, 0)
-            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
-            if self._layout is not None:
-                doing = "join its control group"
-                cgroups.join(self._layout, self._id)
-            os.dup2(output, 1)
-            os.dup2(output, 2)
-            os.chdir("work")
-            doing = "set its limits"
-            for kind, soft, hard in order["rlimits"]:
-                resource.setrlimit(kind, (soft, hard))
-            if order["uid"] is not None:
-                doing = "become the user"
-                os.setgroups(order["groups"])
-                os.setgid(order["gid"])
-                os.setuid(order["uid"])
-            # ORDER: after setuid, which clears it. The command must not outlive its only witness.
-            _PRCTL(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-            if os.getppid() != shim:
-                os._exit(137)
-            doing = "exec"
-            os.execvpe(order["argv"][0], order["argv"], order["environment"])
-        except OSError as error:
-            os.write(errors, _explain(error, doing, self._order["argv"][0]).encode())
-        except ValueError as error:
-            os.write(errors, _explain(error, doing, self._order["argv"][0]).encode())
-        finally:
-            os._exit(127)
+        return not undying
 
     def _watch(self, main: int) -> int:
         """Wait for the main process; end it when asked. Returns its exit code."""
@@ -188,36 +156,17 @@ class _Attempt:
                     told = True
                     self._tell_started()
             elif received.si_signo == signal.SIGTERM:
-                until = time.monotonic() + _grace_ms() / 1000
+                grace_ms = _grace_ms()
+                if grace_ms is None:
+                    continue  # meant for the attempt before this one, which had just ended
+                until = time.monotonic() + grace_ms / 1000
                 kill_at = until if kill_at is None else min(kill_at, until)
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(main, signal.SIGTERM)
 
     def _tell_started(self) -> None:
         report = {"event": "started", "at_ms": self._started_at_ms, "handle": self._handle}
-        _report(self._reports, report | {"attempt_id": self._id})
-
-    def _end_leftovers(self) -> list[str]:
-        """Kill what the command left running, as the end of a container would."""
-        deadline = time.monotonic() + LEFTOVERS_DEADLINE_S
-        while True:
-            try:
-                while os.waitpid(-1, os.WNOHANG)[0]:
-                    pass
-            except ChildProcessError:
-                return []
-            # Killing a child hands its own children to us: the next round finds them.
-            children = _children()
-            for pid in children:
-                _kill(pid, signal.SIGKILL)
-            if time.monotonic() > deadline:
-                return [f"processes {children} would not die and were left behind"]
-            signal.sigtimedwait((signal.SIGCHLD,), 0.05)
-
-    def _fail(self, reason: str) -> None:
-        if self._layout is not None:
-            cgroups.delete(self._layout, self._id)
-        self._finish({"event": "failed", "reason": reason, "at_ms": _now_ms()})
+        say(self._reports, report | {"attempt_id": self._id})
 
     def _finish(self, report: dict[str, Any]) -> None:
         text = json.dumps(report | {"attempt_id": self._id})
@@ -226,7 +175,7 @@ class _Attempt:
                 write_exit(text)
                 break
             except FileNotFoundError:
-                return  # removed meanwhile: nobody asks any more
+                break  # removed meanwhile: nobody asks any more
             except OSError as error:
                 if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
                     raise
@@ -244,6 +193,27 @@ def write_exit(text: str, folder: str = ".") -> None:
     os.rename(f"{folder}/exit.tmp", f"{folder}/exit")
 
 
+def say(reports: int, report: dict[str, Any]) -> None:
+    _send(reports, json.dumps(report))
+
+
+def _send(reports: int, text: str) -> None:
+    with contextlib.suppress(OSError):  # the server is gone; its successor reads the files
+        os.write(reports, text.encode())
+
+
+def _take(buffer: bytearray) -> bytes | None:
+    """Cut one complete request off the buffer: four bytes of length, then JSON."""
+    if len(buffer) < 4:
+        return None
+    size = int.from_bytes(buffer[:4], "big")
+    if len(buffer) < 4 + size:
+        return None
+    request = bytes(buffer[4 : 4 + size])
+    del buffer[: 4 + size]
+    return request
+
+
 def _reap(main: int) -> int | None:
     """Collect every ended child; the exit code of the main process if it is among them."""
     exit_code = None
@@ -257,6 +227,28 @@ def _reap(main: int) -> int | None:
         if pid == main:
             code = os.waitstatus_to_exitcode(status)
             exit_code = code if code >= 0 else 128 - code
+
+
+def _end_leftovers() -> list[int]:
+    """Kill what the command left running, as the end of a container would.
+
+    Returns the processes that would not die. They end the shim's service, so that nothing of them
+    is ever taken for the next attempt's.
+    """
+    deadline = time.monotonic() + LEFTOVERS_DEADLINE_S
+    while True:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return []
+        # Killing a child hands its own children to us: the next round finds them.
+        children = _children()
+        for pid in children:
+            _kill(pid, signal.SIGKILL)
+        if time.monotonic() > deadline:
+            return children
+        signal.sigtimedwait((signal.SIGCHLD,), 0.05)
 
 
 def _children() -> list[int]:
@@ -273,34 +265,16 @@ def _children() -> list[int]:
         return found
 
 
-def _grace_ms() -> int:
+def _grace_ms() -> int | None:
     try:
         return int(os.readlink("stop"))
     except (OSError, ValueError):
-        return DEFAULT_GRACE_MS  # not asked by a yard: the machine is going down
+        return None
 
 
 def _kill(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
-
-
-def _explain(error: OSError | ValueError, doing: str, program: str) -> str:
-    said = str(error)
-    if isinstance(error, OSError) and error.strerror:
-        said = error.strerror[:1].lower() + error.strerror[1:]
-        if doing == "exec" and error.errno == errno.ENOENT and "/" not in program:
-            said = "executable file not found in $PATH"
-    return f'{doing}: "{program}": {said}'
-
-
-def _report(reports: int, report: dict[str, Any]) -> None:
-    _send(reports, json.dumps(report))
-
-
-def _send(reports: int, text: str) -> None:
-    with contextlib.suppress(OSError):  # the server is gone; its successor reads the files
-        os.write(reports, text.encode())
 
 
 def _now_ms() -> int:
