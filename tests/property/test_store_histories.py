@@ -117,10 +117,12 @@ def check_view(tx: Transaction) -> None:
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(GROUPS)
-def test_rows_are_the_fold_of_their_events(groups: list[list[tuple[list[Step], bool]]]) -> None:
+@given(GROUPS, st.sampled_from([0, 2, 1_000]))
+def test_rows_are_the_fold_of_their_events(
+    groups: list[list[tuple[list[Step], bool]]], jobs_cached: int
+) -> None:
     async def go() -> None:
-        store = open_memory_store()
+        store = open_memory_store(jobs_cached=jobs_cached)
         try:
             for group in groups:
                 results = await store_exercise.grouped(

@@ -23,7 +23,11 @@ T = TypeVar("T")
 
 
 class Failpoints(Protocol):
-    """Called at named places, so that a test can stop the world there. Does nothing in a yard."""
+    """Called at named places, so that a test can stop the world there. Does nothing in a yard.
+
+    `store.before_commit`: all of a group is written, none of it is on disk yet; raising here is a
+    failed commit. `store.after_commit`: it is on disk and no reply has gone out; must not raise.
+    """
 
     def __call__(self, name: str, /) -> None: ...
 

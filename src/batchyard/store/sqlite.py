@@ -23,7 +23,7 @@ from batchyard.store.listing import Listing
 from batchyard.store.port import Failpoints, Reader, Transaction
 from batchyard.store.reader import SqliteReader
 from batchyard.store.statements import compile_statements
-from batchyard.store.transaction import SqliteTransaction
+from batchyard.store.transaction import JOBS_CACHED, SqliteTransaction
 from batchyard.store.writer import Order, Writer
 
 T = TypeVar("T")
@@ -47,6 +47,7 @@ def open_store(
     realm: Realm | None = None,
     clock: Callable[[], int] = wall_clock_ms,
     failpoints: Failpoints = no_failpoints,
+    jobs_cached: int = JOBS_CACHED,
 ) -> "SqliteStore":
     """Open the store in a directory, made and brought to the newest schema where needed. Blocks.
 
@@ -55,6 +56,7 @@ def open_store(
         realm: Account and region. None: those the store has, or the default for a new one.
         clock: Epoch milliseconds, for the times of events.
         failpoints: Called before and after each commit.
+        jobs_cached: Rows the writer remembers between commits.
 
     Raises:
         StoreUnavailable: another server has it open, or the directory cannot be used.
@@ -70,7 +72,13 @@ def open_store(
         ) from error
     try:
         return SqliteStore(
-            directory, lock=lock, realm=realm, clock=clock, failpoints=failpoints, durable=True
+            directory,
+            lock=lock,
+            realm=realm,
+            clock=clock,
+            failpoints=failpoints,
+            jobs_cached=jobs_cached,
+            durable=True,
         )
     except sqlite3.Error as error:
         os.close(lock)
@@ -88,6 +96,7 @@ def open_memory_store(
     realm: Realm | None = None,
     clock: Callable[[], int] = wall_clock_ms,
     failpoints: Failpoints = no_failpoints,
+    jobs_cached: int = JOBS_CACHED,
 ) -> "SqliteStore":
     """A store that is gone when it is closed, for tests and simulations.
 
@@ -103,6 +112,7 @@ def open_memory_store(
         realm=realm,
         clock=clock,
         failpoints=failpoints,
+        jobs_cached=jobs_cached,
         durable=False,
     )
 
@@ -118,6 +128,7 @@ class SqliteStore:
         realm: Realm | None,
         clock: Callable[[], int],
         failpoints: Failpoints,
+        jobs_cached: int,
         durable: bool,
     ) -> None:
         self._directory = directory
@@ -135,7 +146,12 @@ class SqliteStore:
             schema.prepare(self._connection, self._path, meta=lambda: _first_meta(first, clock()))
             self.realm = self._check_realm(realm)
             transaction = SqliteTransaction(
-                self._connection, sql=self._sql, codec=self._codec, realm=self.realm, clock=clock
+                self._connection,
+                sql=self._sql,
+                codec=self._codec,
+                realm=self.realm,
+                clock=clock,
+                jobs_cached=jobs_cached,
             )
         except BaseException:
             self._connection.close()

@@ -29,7 +29,7 @@ from batchyard.store.statements import Statements
 V = TypeVar("V")
 
 JOBS_CACHED = 50_000
-SPECS_CACHED = 5_000
+"""About 50 MiB. Specs are larger and asked for less, so a tenth as many are kept."""
 
 
 class SqliteTransaction:
@@ -43,14 +43,15 @@ class SqliteTransaction:
         codec: Codec,
         realm: Realm,
         clock: Callable[[], int],
+        jobs_cached: int,
     ) -> None:
         self.realm = realm
         self.connection = connection
         self.sql = sql
         self._codec = codec
         self._clock = clock
-        self._jobs: Recent[Job] = Recent(JOBS_CACHED)
-        self._specs: Recent[JobSpec] = Recent(SPECS_CACHED)
+        self._jobs: Recent[Job] = Recent(jobs_cached)
+        self._specs: Recent[JobSpec] = Recent(jobs_cached // 10)
         self._catalogue = Catalogue()
         self._counts: dict[CountKey, int] = {}
         self._counters: dict[str, int] = {}

@@ -393,6 +393,8 @@ async def catalogue_is_kept_and_undone(store: Store) -> None:
     await store.write(v.recording(ev.DefinitionSaved(definition=v.definition("d", 2, "INACTIVE"))))
     assert store.read_now(lambda r: r.queues()) == [q2]
     assert store.read_now(lambda r: r.compute_environments()) == [ce]
+    await store.write(v.recording(ev.ComputeEnvironmentRemoved(name="ce")))
+    assert store.read_now(lambda r: r.compute_environments()) == []
     assert store.read_now(lambda r: r.definition("d:2")) == v.definition("d", 2, "INACTIVE")
     assert store.read_now(lambda r: r.definition("d:9")) is None
     assert store.read_now(lambda r: r.definition("d")) is None
@@ -430,7 +432,7 @@ async def purge_forgets_what_ended_long_ago(store: Store) -> None:
     await store.write(v.recording(*v.whole_life(v.job("old"), at_ms=5_000)))
     await store.write(v.recording(v.submitted(v.job("downstream", seq=2), v.spec("old"))))
     await store.write(v.recording(*v.whole_life(v.job("new", seq=3), at_ms=9_000)))
-    await store.write(v.recording(v.submitted(v.array("p", 6, seq=4))))
+    await store.write(v.recording(v.submitted(v.array("p", 6, seq=4), v.spec("downstream"))))
     for index in range(6):
         await store.write(
             v.recording(
@@ -465,6 +467,7 @@ async def purge_forgets_what_ended_long_ago(store: Store) -> None:
     assert sorted(store.read_now(lambda r: r.specs(names))) == ["downstream", "new"]
     assert store.read_now(lambda r: r.events_of("job", "p:2")) == []
     assert await store.write(lambda tx: tx.dependents("old", "", 9)) == []
+    assert await store.write(lambda tx: tx.dependents("downstream", "", 9)) == []
     assert counts(store) == {("q", "single", "RUNNABLE"): 1, ("q", "single", "SUCCEEDED"): 1}
     assert await store.write(lambda tx: tx.next_seq()) == 5
     await store.write(v.recording(v.placed("downstream")))

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from batchyard.kernel import events as ev
 from batchyard.kernel.effects import StartAttempt
 from batchyard.kernel.faults import SchemaMismatch, StoreUnavailable
 from batchyard.kernel.ids import Realm
+from batchyard.store.port import Transaction
 from batchyard.store.sqlite import DATABASE, SqliteStore, open_memory_store, open_store
 from conformance.ports import store_exercise
 from conformance.ports import store_values as v
@@ -198,6 +200,31 @@ def test_a_failed_commit_fails_its_whole_group_and_nothing_else(tmp_path: Path) 
             store_exercise.check_rows_are_the_fold_of_their_events(store)
 
     asyncio.run(go())
+
+
+def test_a_loop_that_is_gone_disturbs_nobody(tmp_path: Path) -> None:
+    reached, go_on = threading.Event(), threading.Event()
+    store = open_store(tmp_path)
+
+    def hold(tx: Transaction) -> None:
+        reached.set()
+        assert go_on.wait(DEADLINE_S)
+        v.recording(v.submitted(v.job("a")))(tx)
+
+    async def leave() -> None:
+        waiting = asyncio.ensure_future(store.write(hold))
+        assert await asyncio.to_thread(reached.wait, DEADLINE_S)
+        waiting.cancel()
+
+    async def come() -> None:
+        go_on.set()
+        try:
+            assert await store.write(lambda tx: tx.job("a")) == v.job("a")
+        finally:
+            await store.close()
+
+    asyncio.run(leave())
+    asyncio.run(come())
 
 
 def test_a_broken_constraint_is_reported_and_leaves_nothing(tmp_path: Path) -> None:
