@@ -73,17 +73,22 @@ async def send(lab: Lab, requests: Sequence[bytes], *, connections: int) -> list
     answers: list[Answer] = []
 
     async def one() -> None:
-        reader, writer = await asyncio.open_connection(*lab.address)
+        connection = None
         for request in queue:
             began = time.perf_counter()
+            # moto's server closes after each answer; a client pays for that, so it counts.
+            reader, writer = connection = connection or await asyncio.open_connection(*lab.address)
             writer.write(request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            lower = head.lower()
-            at = lower.find(b"content-length:")
-            length = int(lower[at + 15 : lower.index(b"\r\n", at)])
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            at = head.find(b"content-length:")
+            length = int(head[at + 15 : head.index(b"\r\n", at)])
             body = await reader.readexactly(length)
             answers.append((int(head[9:12]), body, time.perf_counter() - began))
-        writer.close()
+            if b"connection: close" in head:
+                writer.close()
+                connection = None
+        if connection is not None:
+            connection[1].close()
 
     await asyncio.gather(*(one() for _ in range(connections)))
     return answers

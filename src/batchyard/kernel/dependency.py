@@ -19,7 +19,7 @@ from batchyard.kernel.ending import (
 )
 from batchyard.kernel.faults import InvalidRequest
 from batchyard.kernel.ids import child_id, split_child
-from batchyard.kernel.job import Dependency, Gate, Job
+from batchyard.kernel.job import Dependency, Gate, Job, StopKind
 from batchyard.kernel.ranges import Ranges
 from batchyard.kernel.states import TERMINAL, Status
 
@@ -155,20 +155,21 @@ def doom(draft: Draft, job: Job) -> None:
         return
     if job.stop is not None:
         _stop_waiting(draft, job)
-    elif job.array is not None:
-        drop(draft, job.job_id, ranges=job.array.held, reason=DEPENDENT_FAILED)
     else:
-        end(draft, job, status="FAILED", reason=DEPENDENT_FAILED)
+        fail_waiting(draft, job, reason=DEPENDENT_FAILED)
 
 
 def _stop_waiting(draft: Draft, job: Job) -> None:
-    if job.stop is None:
-        return
+    if job.stop is not None:
+        fail_waiting(draft, job, reason=job.stop.reason, stop=job.stop.kind)
+
+
+def fail_waiting(draft: Draft, job: Job, *, reason: str, stop: StopKind | None = None) -> None:
+    """End a job that has not started, or the children of an array that have not."""
     if job.array is not None:
-        held = job.array.held
-        drop(draft, job.job_id, ranges=held, reason=job.stop.reason, stop=job.stop.kind)
+        drop(draft, job.job_id, ranges=job.array.held, reason=reason, stop=stop)
     else:
-        end(draft, job, status="FAILED", reason=job.stop.reason)
+        end(draft, job, status="FAILED", reason=reason)
 
 
 def release_children(draft: Draft, command: ReleaseChildren) -> None:

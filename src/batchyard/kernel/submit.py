@@ -4,7 +4,7 @@ from batchyard.kernel import events as ev
 from batchyard.kernel import ranges as rg
 from batchyard.kernel.commands import SubmitJob
 from batchyard.kernel.decision import Draft
-from batchyard.kernel.dependency import Waits, admit, doom, waits_for, watch
+from batchyard.kernel.dependency import Waits, admit, doom, fail_waiting, waits_for, watch
 from batchyard.kernel.ending import DEPENDENT_FAILED, drop
 from batchyard.kernel.job import ArrayState, Job
 from batchyard.kernel.states import Status
@@ -21,7 +21,9 @@ def submit_job(draft: Draft, command: SubmitJob) -> dict[str, object]:
     waits = waits_for(draft, resolved.spec.depends_on, size=resolved.array_size)
     job = _first_state(draft, command, resolved=resolved, waits=waits)
     draft.emit(ev.JobSubmitted(job=job, spec=resolved.spec))
-    if waits.failed:
+    if resolved.doomed is not None:
+        fail_waiting(draft, job, reason=resolved.doomed)
+    elif waits.failed:
         doom(draft, job)
     else:
         watch(draft, resolved.spec.depends_on)

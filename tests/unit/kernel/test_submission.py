@@ -11,6 +11,7 @@ from batchyard.kernel.commands import (
     CreateJobQueue,
     DeregisterJobDefinition,
     RegisterJobDefinition,
+    SubmitJob,
 )
 from batchyard.kernel.events import QueueSaved
 from batchyard.kernel.evolve import evolve
@@ -540,6 +541,25 @@ def test_more_than_50_propagated_tags_doom_the_job(world: World) -> None:
     assert "51 tags" in doomed
     fitting = dict(list(tags.items())[:24])
     assert resolve(world, tags=fitting, propagateTags=True).doomed is None
+
+
+@pytest.mark.parametrize("members", [{}, {"arrayProperties": {"size": 100}}])
+def test_a_doomed_job_is_accepted_and_failed(world: World, members: dict[str, Any]) -> None:
+    request = {
+        "jobName": "j",
+        "jobQueue": "q",
+        "jobDefinition": "d",
+        "containerOverrides": {"command": ["x" * 7_800]},
+        **members,
+    }
+    world.do(SubmitJob(job_id="doomed", seq=1, request=request))
+    job = world.job("doomed")
+    assert job is not None
+    assert job.status == "FAILED"
+    if job.array is None:
+        assert job.status_reason == "Container Overrides length must be at most 8192"
+    else:
+        assert job.array.tally()["FAILED"] == 100
 
 
 def test_every_refusal_is_a_client_fault(world: World) -> None:
