@@ -63,7 +63,9 @@ apt() { # ARGUMENTS...
 apt update
 available=()
 for package in "${missing[@]}"; do
-  if apt-cache policy "$package" | grep -q '^  Candidate: [^(]'; then
+  # Not `| grep -q`: it leaves early, and with pipefail the broken pipe would count as "no".
+  policy=$(apt-cache policy "$package")
+  if [[ $policy == *"Candidate: "[0-9]* ]]; then
     available+=("$package")
   else
     say "this distribution has no package $package; the tests that need it are skipped"
