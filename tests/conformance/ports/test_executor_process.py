@@ -1,6 +1,7 @@
 """The process executor passes the suite, with control groups and without."""
 
 import os
+import pwd
 import resource
 from pathlib import Path
 
@@ -219,6 +220,19 @@ class TestWhatAMachineCannotHonour:
             assert said in text
         assert "/tmp" not in text
         assert (await bench.recorder.ended(spec.attempt_id)).exit_code == 0
+
+    @on_loop
+    async def test_another_user_where_root_can_give_one(self, yard: ExecutorYard) -> None:
+        bench = await yard.open()
+        spec = yard.spec(command=("sh", "-c", "id -u; touch mine"), user="nobody")
+        ended = await bench.run(spec)
+        assert ended.exit_code == 0
+        uid = pwd.getpwnam("nobody").pw_uid
+        if os.geteuid() in {0, uid}:
+            assert bench.sink.messages(spec) == [str(uid)]
+        else:
+            assert bench.sink.messages(spec) == [str(os.geteuid())]
+            assert any("only a yard run by root" in note for note in ended.notes)
 
     @pytest.mark.parametrize("verdict", ["deny", "allow"])
     @on_loop

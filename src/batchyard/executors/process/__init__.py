@@ -2,13 +2,15 @@
 
 Three kinds of process take part:
 
-    server (executor.py) ─ socket ─► spawner (spawner.py) ─ fork ─► shim (shim.py) ─ the command
-          ▲                                                             │
-          └───────────────────── reports of starts and ends ────────────┘
+    server (executor.py) ── "fork one" ──► spawner (spawner.py)
+       │    ▲                                   │ fork
+       │    └── reports of starts and ends ──┐  ▼
+       └─────────── one attempt at a time ──► shim (shim.py) ── the command
 
 The spawner is a small interpreter that does nothing but fork, so that a shim costs a fork and not
-the start of an interpreter. There is one shim for each attempt; it outlives the server and the
-spawner, and leaves the exit code in the attempt's folder, by rename.
+the start of an interpreter. Each running attempt has a shim to itself; it outlives the server and
+the spawner, and leaves the exit code in the attempt's folder, by rename. While the server lives, an
+idle shim is given the next attempt: a short job then costs about a millisecond in all.
 
 What a folder `<home>/attempts/<attempt id>/` holds, in the order in which it appears:
 
@@ -23,6 +25,6 @@ What a folder `<home>/attempts/<attempt id>/` holds, in the order in which it ap
 Nothing is fsynced: the files must survive a killed process, not a lost machine. After a reboot no
 shim lives, and an attempt without `exit` is Lost, which is true.
 
-This module, `claim`, `cgroups`, `shim` and `spawner` are imported by the spawner and must stay
+This module, `claim`, `cgroups`, `launch`, `shim` and `spawner` are imported by the spawner and must stay
 light: the standard library only, and no asyncio.
 """
