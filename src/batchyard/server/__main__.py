@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from batchyard.kernel.faults import BatchyardError
 from batchyard.server import home as files
 from batchyard.server.failpoints import failpoint
+from batchyard.server.response_check import response_check
 from batchyard.server.settings import Settings, executor_name, read_settings
 from batchyard.server.yard import running
 
@@ -62,6 +63,7 @@ async def _serve(home: Path, settings: Settings, listener: socket.socket) -> Non
         port=port,
         key=files.client_key(home),
         failpoint=failpoint(os.environ),
+        on_response=response_check(os.environ),
     ) as yard:
         server = uvicorn.Server(
             uvicorn.Config(

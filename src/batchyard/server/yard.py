@@ -32,6 +32,7 @@ from batchyard.server.engines import choose_executor
 from batchyard.server.extensions import extensions
 from batchyard.server.first_start import furnish
 from batchyard.server.home import ClientKey
+from batchyard.server.job_ids import job_ids
 from batchyard.server.keys import Keys
 from batchyard.server.settings import Settings
 from batchyard.store.port import AccessKey, Store
@@ -111,7 +112,7 @@ async def running(
                     bus=control.bus,
                     queries=store,
                     realm=realm,
-                    new_id=lambda: str(uuid.uuid4()),
+                    new_id=job_ids(now_ms),
                     next_seq=_counter(store.read_now(lambda r: r.next_seq())),
                 )
             )
