@@ -110,11 +110,20 @@ bring_uv() {
       "  It is probably not Debian's own Python; try BATCHYARD_PYTHON=/usr/bin/python3"
     bring_uv
   else
-    say "uv is missing and this Python has neither venv nor pip: fetching uv's wheel"
-    "$python" scripts/setup/fetch_uv.py .cache/uv/lib || fail \
-      "uv could not be brought. Any one of these helps:" \
-      "  sudo apt-get install python3-venv     (then try again)" \
-      "  install uv yourself and have it on the PATH"
+    # An ordinary user cannot install packages, but can download one: Debian's own wheel of pip.
+    say "uv is missing and this Python has neither venv nor pip: downloading Debian's pip for this folder"
+    rm -rf .cache/pip
+    mkdir -p .cache/pip
+    if ! (cd .cache/pip && apt-get download python3-pip-whl && dpkg-deb -x ./*.deb .) >.cache/apt.log 2>&1; then
+      fail "that failed:" "$(tail -n 3 .cache/apt.log)" "Any one of these helps:" \
+        "  sudo apt-get install python3-venv     (then try again)" \
+        "  install uv yourself and have it on the PATH"
+    fi
+    local wheel
+    wheel=$(ls .cache/pip/usr/share/python-wheels/pip-*.whl)
+    # pip starts from inside its wheel.
+    "$python" "$wheel/pip" install -q \
+      --disable-pip-version-check --no-deps --require-hashes --target .cache/uv/lib -r locks/uv.txt
   fi
 }
 if ! uv=$(find_uv); then

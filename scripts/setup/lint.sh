@@ -7,5 +7,5 @@ export PATH=$PWD/.venv/bin:$PATH
 ruff check
 ruff format --check
 mypy
-mypy --strict examples/variant-calling/*.py examples/variant-calling/data/*.py scripts/setup/*.py
+mypy --strict examples/variant-calling/*.py examples/variant-calling/data/*.py
 lint-imports --no-cache
