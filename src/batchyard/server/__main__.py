@@ -46,7 +46,7 @@ def main() -> int:
         settings = read_settings(options.home)
         if options.executor:
             settings = replace(settings, executor=executor_name(options.executor))
-        listener = _listen(options.home, options.port or settings.port)
+        listener = _listen(options.home, settings.port if options.port is None else options.port)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_serve(options.home, settings, listener))
     except BatchyardError as fault:
