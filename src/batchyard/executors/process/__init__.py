@@ -25,6 +25,6 @@ What a folder `<home>/attempts/<attempt id>/` holds, in the order in which it ap
 Nothing is fsynced: the files must survive a killed process, not a lost machine. After a reboot no
 shim lives, and an attempt without `exit` is Lost, which is true.
 
-This module, `claim`, `cgroups`, `launch`, `shim` and `spawner` are imported by the spawner and must stay
-light: the standard library only, and no asyncio.
+This module, `claim`, `cgroups`, `launch`, `shim` and `spawner` are imported by the spawner and must
+stay light: the standard library only, and no asyncio.
 """

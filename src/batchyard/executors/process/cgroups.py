@@ -89,6 +89,7 @@ def leave(layout: Layout) -> None:
     if layout.version == 1:
         for folder in (layout.memory, layout.cpu):
             if folder is not None:
+                os.makedirs(folder, exist_ok=True)  # somebody may have tidied it away
                 _write(f"{folder}/tasks", "0")
 
 
