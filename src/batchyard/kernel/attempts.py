@@ -41,6 +41,9 @@ def place(draft: Draft, command: PlaceAttempt) -> bool:
         source = "RUNNABLE"
     if job is None or job.status != "RUNNABLE" or job.next_attempt != command.attempt:
         return False
+    if _array_stopped(draft, job):
+        # AWS: cancel ends what has not started; the array's StopChildren is about to come by.
+        return False
     identity = attempt_id(job.job_id, command.attempt)
     attempt = Attempt(
         number=command.attempt,
@@ -127,6 +130,7 @@ def report_ended(draft: Draft, command: ReportEnded) -> bool:
     _over(
         draft,
         live,
+        source="RUNNING",
         at_ms=command.at_ms,
         status_reason=EXITED,
         exit_code=command.exit_code,
@@ -140,7 +144,14 @@ def report_start_failed(draft: Draft, command: ReportStartFailed) -> bool:
     live = _live(draft, command.job_id, command.attempt)
     if live is None or live[0].status != "STARTING":
         return False
-    _over(draft, live, at_ms=command.at_ms, status_reason=NOT_STARTED, reason=command.reason)
+    _over(
+        draft,
+        live,
+        source="STARTING",
+        at_ms=command.at_ms,
+        status_reason=NOT_STARTED,
+        reason=command.reason,
+    )
     return True
 
 
@@ -152,6 +163,7 @@ def report_lost(draft: Draft, command: ReportLost) -> bool:
     _over(
         draft,
         live,
+        source=live[0].status,
         at_ms=command.at_ms,
         status_reason=f"Host EC2 (instance {live[1].instance_id}) terminated.",
         notes=(command.detail,) if command.detail else (),
@@ -163,6 +175,7 @@ def _over(
     draft: Draft,
     live: tuple[Job, Attempt],
     *,
+    source: Status,
     at_ms: int,
     status_reason: str,
     exit_code: int | None = None,
@@ -170,7 +183,6 @@ def _over(
     notes: tuple[str, ...] = (),
 ) -> None:
     job, attempt = live
-    source: Status = "STARTING" if _is_starting(draft, job.job_id) else "RUNNING"
     target: Status
     if job.stop is not None:
         # AWS: timeout, cancel and terminate are never retried, whatever the exit code.
@@ -202,11 +214,6 @@ def _over(
     move_child(draft, job, source=source, target=target)
     if target != "RUNNABLE":
         ended(draft, job, succeeded=target == "SUCCEEDED")
-
-
-def _is_starting(draft: Draft, job_id: str) -> bool:
-    job = draft.job(job_id)
-    return job is not None and job.status == "STARTING"
 
 
 def _array_stopped(draft: Draft, job: Job) -> bool:

@@ -19,7 +19,7 @@ from batchyard.kernel.ending import (
 )
 from batchyard.kernel.faults import InvalidRequest
 from batchyard.kernel.ids import child_id, split_child
-from batchyard.kernel.job import Dependency, Gate, Job, StopKind
+from batchyard.kernel.job import Dependency, Gate, Job, Stop, StopKind
 from batchyard.kernel.ranges import Ranges
 from batchyard.kernel.states import TERMINAL, Status
 
@@ -74,12 +74,11 @@ def waits_for(draft: Draft, depends_on: tuple[Dependency, ...], *, size: int | N
             )
         if dependency.type == "N_TO_N":
             gate, bad = _gate(draft, dependency.job_id, size=size)
-            if all(g.upstream != gate.upstream for g in gates):
-                gates.append(gate)
+            gates.append(gate)
             failed_children = rg.union(failed_children, bad)
         elif status == "FAILED":
             failed = True
-        elif status != "SUCCEEDED" and dependency.job_id not in unmet:
+        elif status != "SUCCEEDED":
             unmet.append(dependency.job_id)
     return Waits(
         unmet=tuple(unmet), failed=failed, gates=tuple(gates), failed_children=failed_children
@@ -124,13 +123,16 @@ def release_dependents(draft: Draft, command: ReleaseDependents) -> None:
     found = draft.view.dependents(command.upstream, command.after, PORTION)
     for job_id, kind in found:
         waiting = draft.job(job_id)
-        if kind == "PLAIN" and waiting is not None and command.upstream in waiting.unmet:
+        if kind != "PLAIN" or waiting is None or waiting.status in TERMINAL:
+            continue
+        if command.upstream in waiting.unmet:
             if status == "SUCCEEDED":
                 draft.emit(ev.DependencyMet(job_id=job_id, upstream=command.upstream))
                 admit(draft, job_id)
             elif status == "FAILED":
                 doom(draft, waiting)
-    if len(found) == PORTION:
+    # ORDER: a page may be longer than asked for, as it never parts the entries of one job.
+    if len(found) >= PORTION:
         following = ReleaseDependents(upstream=command.upstream, after=found[-1][0])
         draft.effect(FollowUp(command=following))
 
@@ -142,7 +144,7 @@ def admit(draft: Draft, job_id: str) -> None:
         return
     if job.stop is not None:
         # AWS: a cancelled PENDING job is finalised when its dependencies have completed.
-        _stop_waiting(draft, job)
+        _stop_waiting(draft, job, job.stop)
     elif job.array is not None:
         open_children(draft, job_id)
     else:
@@ -154,14 +156,13 @@ def doom(draft: Draft, job: Job) -> None:
     if job.status in TERMINAL:
         return
     if job.stop is not None:
-        _stop_waiting(draft, job)
+        _stop_waiting(draft, job, job.stop)
     else:
         fail_waiting(draft, job, reason=DEPENDENT_FAILED)
 
 
-def _stop_waiting(draft: Draft, job: Job) -> None:
-    if job.stop is not None:
-        fail_waiting(draft, job, reason=job.stop.reason, stop=job.stop.kind)
+def _stop_waiting(draft: Draft, job: Job, stop: Stop) -> None:
+    fail_waiting(draft, job, reason=stop.reason, stop=stop.kind)
 
 
 def fail_waiting(draft: Draft, job: Job, *, reason: str, stop: StopKind | None = None) -> None:
@@ -194,7 +195,7 @@ def release_children(draft: Draft, command: ReleaseChildren) -> None:
 
 def _pass_gate(draft: Draft, job_id: str, upstream: str, ranges: Ranges, succeeded: bool) -> None:
     waiting = draft.job(job_id)
-    if waiting is None or waiting.status in TERMINAL or waiting.array is None:
+    if waiting is None or waiting.status in TERMINAL:
         return
     if not succeeded:
         drop(draft, job_id, ranges=ranges, reason=DEPENDENT_FAILED)

@@ -1,8 +1,13 @@
 """Names and ARNs visible on the wire, and the attempt id everything physical hangs on."""
 
 import hashlib
+import re
+from typing import Final
 
 import msgspec
+
+# Arrays have at most 10,000 children; other digits or leading zeros would be second names.
+_INDEX: Final = re.compile("0|[1-9][0-9]{0,4}")
 
 
 class Realm(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +47,7 @@ def child_id(parent_id: str, index: int) -> str:
 def split_child(job_id: str) -> tuple[str, int | None]:
     """`("<uuid>", 7)` of `<uuid>:7`; the index is None for a job that is not an array child."""
     root, colon, index = job_id.partition(":")
-    if colon and index.isdecimal() and (index == "0" or not index.startswith("0")):
+    if colon and _INDEX.fullmatch(index):
         return root, int(index)
     return job_id, None
 

@@ -47,25 +47,35 @@ def union(left: Ranges, right: Ranges) -> Ranges:
 
 
 def intersection(left: Ranges, right: Ranges) -> Ranges:
+    """Cost: O(left + right), as arrays can fall into thousands of ranges."""
     out: list[tuple[int, int]] = []
-    for a, b in left:
-        for c, d in right:
-            lo, hi = max(a, c), min(b, d)
-            if lo < hi:
-                out.append((lo, hi))
+    i = j = 0
+    while i < len(left) and j < len(right):
+        lo, hi = max(left[i][0], right[j][0]), min(left[i][1], right[j][1])
+        if lo < hi:
+            out.append((lo, hi))
+        if left[i][1] < right[j][1]:
+            i += 1
+        else:
+            j += 1
     return tuple(out)
 
 
 def difference(left: Ranges, right: Ranges) -> Ranges:
+    """Cost: O(left + right)."""
     out: list[tuple[int, int]] = []
+    j = 0
     for a, b in left:
         lo = a
-        for c, d in right:
-            if d <= lo or c >= b:
-                continue
+        while j < len(right) and right[j][0] < b:
+            c, d = right[j]
             if lo < c:
                 out.append((lo, c))
             lo = max(lo, d)
+            if d > b:
+                # It reaches into what follows and is needed again there.
+                break
+            j += 1
         if lo < b:
             out.append((lo, b))
     return tuple(out)

@@ -5,6 +5,8 @@ those (SIGTERM, 30 s, SIGKILL). On an array both go to all children. A job that 
 ended is no error: reapers race with completion. Neither is ever retried.
 """
 
+from msgspec.structs import replace
+
 from batchyard.kernel import events as ev
 from batchyard.kernel import ranges as rg
 from batchyard.kernel.commands import (
@@ -19,7 +21,7 @@ from batchyard.kernel.effects import FollowUp, StopAttempt
 from batchyard.kernel.ending import drop, end
 from batchyard.kernel.ids import split_child
 from batchyard.kernel.job import ArrayState, Job, StopKind
-from batchyard.kernel.states import LIVE, TERMINAL
+from batchyard.kernel.states import TERMINAL
 
 PORTION = 200
 QUEUE_DELETED = "JobQueue deleted"
@@ -51,17 +53,16 @@ def _stop(draft: Draft, job_id: str, *, kind: StopKind, reason: str) -> None:
 
 def _stop_one(draft: Draft, job: Job, *, kind: StopKind, reason: str) -> None:
     """A single job or the row of a child."""
-    if job.status in LIVE:
-        if kind == "cancel" or job.current is None:
-            return
-        _request(draft, job, kind=kind, reason=reason)
-        draft.effect(StopAttempt(job_id=job.job_id, attempt=job.current.number))
+    if job.current is not None:
+        if kind != "cancel":
+            _request(draft, job, kind=kind, reason=reason)
+            draft.effect(StopAttempt(job_id=job.job_id, attempt=job.current.number))
         return
     _request(draft, job, kind=kind, reason=reason)
     # AWS: a cancelled PENDING job is finalised only after its dependencies completed.
     # CHOSEN: a terminated one ends at once; whoever terminates waits for the end (ADR 11).
     if not (kind == "cancel" and job.status == "PENDING"):
-        end(draft, job, status="FAILED", reason=reason)
+        end(draft, job, status="FAILED", reason=job.stop.reason if job.stop else reason)
 
 
 def _stop_array(draft: Draft, job: Job, array: ArrayState, *, kind: StopKind, reason: str) -> None:
@@ -86,20 +87,11 @@ def _request(draft: Draft, job: Job, *, kind: StopKind, reason: str) -> None:
 def stop_children(draft: Draft, command: StopChildren) -> None:
     """Apply an array's cancel or terminate to a portion of its rows."""
     children = draft.view.open_children(command.job_id, command.after, PORTION)
-    last = command.after
     for child in children:
-        current = draft.job(child.job_id)
-        if current is not None and current.status not in TERMINAL:
-            _stop_one(draft, current, kind=command.kind, reason=command.reason)
-        last = child.index if child.index is not None else last
+        _stop_one(draft, child, kind=command.kind, reason=command.reason)
     if len(children) == PORTION:
-        draft.effect(
-            FollowUp(
-                command=StopChildren(
-                    job_id=command.job_id, kind=command.kind, reason=command.reason, after=last
-                )
-            )
-        )
+        following = replace(command, after=children[-1].index or 0)
+        draft.effect(FollowUp(command=following))
 
 
 def stop_queue(draft: Draft, command: StopQueue) -> None:

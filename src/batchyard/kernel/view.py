@@ -40,7 +40,10 @@ class View(Protocol):
     def latest_active(self, name: str) -> JobDefinition | None: ...
 
     def dependents(self, upstream: str, after: str, limit: int) -> list[tuple[str, DependencyType]]:
-        """Jobs whose dependsOn names `upstream`, ids greater than `after`, in order of id."""
+        """Jobs whose dependsOn names `upstream`, ids greater than `after`, in order of id.
+
+        The entries of one job are never parted, so that there may be a few more than `limit`.
+        """
 
     def open_children(self, parent_id: str, after: int, limit: int) -> list[Job]:
         """Child rows that have not ended, indexes greater than `after`, in order of index."""
