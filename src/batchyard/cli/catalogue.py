@@ -33,7 +33,7 @@ ENTRIES: Final = (
         help="Start the yard of this machine, and say how to reach it.",
         examples=(
             "batchyard up",
-            "batchyard up --port 8642 --executor docker",
+            "batchyard up --port 7460 --executor docker",
             "batchyard up --foreground",
         ),
     ),

@@ -72,7 +72,7 @@ class Client:
                 body=body or {},
             )
         except ApiFault as fault:
-            if fault.status in (404, 405, 501) and not fault.hint:
+            if fault.status in (404, 405, 501):
                 raise CommandFault(
                     f"{self.connection.endpoint} does not know the yard operation '{name}': "
                     f"{fault.message}",
@@ -220,6 +220,10 @@ def _api_fault(
         fault.hint = "the server is in trouble; its log has the request id: batchyard status"
     elif not fault.hint and response.status == 429:
         fault.hint = "the endpoint asks to slow down; try again in a few seconds"
+    elif not fault.hint and fault.exit_code == 3:
+        fault.hint = "look for it: batchyard ls, batchyard queue ls, batchyard jobdef ls"
+    elif not fault.hint:
+        fault.hint = "correct the request; with --debug you see what was sent"
     return fault
 
 

@@ -144,5 +144,5 @@ def _check_url(url: str, source: str) -> None:
     if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_number:
         raise UsageFault(
             f"{source} is {url!r}, which is not an address",
-            hint="write it like http://127.0.0.1:8642",
+            hint="write it like http://127.0.0.1:7460",
         )

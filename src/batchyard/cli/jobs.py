@@ -64,42 +64,30 @@ def list_jobs(
 
     Args:
         scope: {"jobQueue": ...} or {"arrayJobId": ...}.
-        name: A glob. When it is a literal or ends in its only `*`, AWS filters by itself in one
-            call for all states; any other glob is matched here.
+        name: A glob, matched without regard to case like AWS does.
     """
     wanted = tuple(states)
-    requests: list[Document]
-    if name is not None and "jobQueue" in scope and _is_prefix_pattern(name):
-        requests = [{**scope, "filters": [{"name": "JOB_NAME", "values": [name]}]}]
-    else:
-        requests = [{**scope, "jobStatus": state} for state in wanted]
     found: list[Document] = []
     cut = False
-    for request in requests:
+    for request in _list_requests(scope, states=wanted, name=name, limit=limit):
+        # AWS: by JOB_NAME the answer is grouped by name, so the newest may come last.
+        stop_at = None if _filter_of(request) == "JOB_NAME" else limit
         kept = 0
         for job in _pages(client, "ListJobs", request, member="jobSummaryList"):
             if job.get("status") not in wanted:
                 continue
             if name is not None and not fnmatch.fnmatch(job["jobName"].lower(), name.lower()):
                 continue
-            if limit is not None and kept >= limit:
+            if stop_at is not None and kept >= stop_at:
                 cut = True
                 break
             kept += 1
             found.append(job)
+    # The order of the answers stands between jobs of the same millisecond: sorting is stable.
     found.sort(key=_newest_first)
     if limit is not None and len(found) > limit:
         return found[:limit], True
     return found, cut
-
-
-def _newest_first(job: Document) -> tuple[int, int, str]:
-    index = (job.get("arrayProperties") or {}).get("index", 0)
-    return -int(job.get("createdAt", 0)), int(index), str(job["jobId"])
-
-
-def _is_prefix_pattern(name: str) -> bool:
-    return not any(char in name.rstrip("*") for char in "*?[") and not name.endswith("**")
 
 
 def list_queues(client: Client) -> list[Document]:
@@ -119,12 +107,12 @@ def missing_name(kind: str, name: str, *, known: Iterable[str], listing: str) ->
     names = sorted(set(known))
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     if near:
-        said = "did you mean " + " or ".join(repr(found) for found in near) + "?"
+        said = "did you mean " + " or ".join(repr(found) for found in near)
     elif names:
         said = "there are: " + ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     else:
         said = "there are none yet"
-    return Missing(f"no {kind} {name!r}", hint=f"{said} See `{listing}`")
+    return Missing(f"no {kind} {name!r}", hint=f"{said}; see `{listing}`")
 
 
 def require_queues(client: Client, names: Sequence[str]) -> list[Document]:
@@ -184,6 +172,31 @@ def state_counts(job: Document) -> dict[str, int]:
     if size is not None and summary:
         return {state: int(count) for state, count in summary.items() if int(count)}
     return {str(job["status"]): size or 1}
+
+
+def _list_requests(
+    scope: Document, *, states: Sequence[str], name: str | None, limit: int | None
+) -> list[Document]:
+    """The fewest requests: one with a filter for all states when AWS has one, else one a state."""
+    if "jobQueue" in scope and name is not None and _is_prefix_pattern(name):
+        return [{**scope, "filters": [{"name": "JOB_NAME", "values": [name]}]}]
+    if "jobQueue" in scope and limit is not None and set(states) == set(STATES):
+        # AWS: a filter makes ListJobs ignore jobStatus, and sorts newest first.
+        return [{**scope, "filters": [{"name": "AFTER_CREATED_AT", "values": ["0"]}]}]
+    return [{**scope, "jobStatus": state, "maxResults": 1000} for state in states]
+
+
+def _filter_of(request: Document) -> str:
+    return "".join(str(one["name"]) for one in request.get("filters", []))
+
+
+def _newest_first(job: Document) -> tuple[int, int]:
+    index = (job.get("arrayProperties") or {}).get("index", 0)
+    return -int(job.get("createdAt", 0)), int(index)
+
+
+def _is_prefix_pattern(name: str) -> bool:
+    return not any(char in name.rstrip("*") for char in "*?[") and not name.endswith("**")
 
 
 def _pages(client: Client, operation: str, request: Document, *, member: str) -> Iterator[Any]:

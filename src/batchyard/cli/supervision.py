@@ -170,8 +170,8 @@ def _died(home: Path, code: int, *, foreground: bool) -> CommandFault:
     tail = log_tail(home, _LOG_LINES_SHOWN)
     said = "\n".join(f"  | {line}" for line in tail) or "  | (its log is empty)"
     text = "\n".join(tail)
-    if "ddress already in use" in text:
-        hint = "another program has the port; choose one with --port, or --port 0 for any free one"
+    if "ddress already in use" in text or "cannot be used" in text:
+        hint = "choose another port with --port, or leave it out"
     else:
         hint = f"the whole log: {home / 'server.log'}; or watch it start: batchyard up --foreground"
     return CommandFault(f"the server ended {ended} before it answered:\n{said}", hint=hint)

@@ -157,8 +157,10 @@ def judge(jobs: Mapping[str, Document], *, exit_code_from_job: bool) -> None:
         message = f"{len(failed)} of {len(jobs)} jobs FAILED; the first is {first}"
     if array_size(worst) is not None:
         hint = f"see the failed children: batchyard ls {worst['jobId']} --failed"
-    else:
+    elif worst.get("startedAt"):
         hint = f"see its output: batchyard logs {worst['jobId']}"
+    else:
+        hint = f"it never started; see all about it: batchyard show {worst['jobId']}"
     # A job can fail with exit code 0 (terminated, host lost); 0 must not look like success.
     code = exit_code_of(worst) if exit_code_from_job and len(jobs) == 1 else None
     raise JobsFailed(message, hint=hint, exit_code=code or None)

@@ -71,7 +71,7 @@ class StubApi:
             lambda b: {
                 "jobSummaryList": [
                     job
-                    for job in jobs
+                    for job in sorted(jobs, key=lambda job: -job["createdAt"])
                     if ("filters" in b or job["status"] == b.get("jobStatus", "RUNNING"))
                     and job["jobId"].startswith(b.get("arrayJobId", ""))
                     and (":" in job["jobId"]) == ("arrayJobId" in b)

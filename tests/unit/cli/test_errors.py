@@ -106,7 +106,7 @@ def test_what_is_no_address_is_usage(run: Run, url: str) -> None:
     ended = run("ls", f"--endpoint={url}")
 
     assert ended.code == 2
-    assert "http://127.0.0.1:8642" in ended.err
+    assert "http://127.0.0.1:7460" in ended.err
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_the_signature_is_the_one_botocore_makes(
     keys = Credentials(access_key_id="AKID", secret_access_key=secret, session_token=token)
     date = moment.strftime("%Y%m%dT%H%M%SZ").rjust(16, "0")
     headers = {"Content-Type": "application/json", "X-Amz-Target": "Logs_20140328.GetLogEvents"}
-    url = "http://127.0.0.1:8642/v1/" + "/".join([*segments, quoted])
+    url = "http://127.0.0.1:7460/v1/" + "/".join([*segments, quoted])
     if query:
         url += "?" + "&".join(f"{name}={value}" for name, value in query.items())
 

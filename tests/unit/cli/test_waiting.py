@@ -178,6 +178,7 @@ def test_a_job_that_failed_without_a_code_never_looks_like_success(
         judge({"f": a_job("f", status="FAILED", container=container)}, exit_code_from_job=True)
 
     assert caught.value.exit_code == 5
+    assert "batchyard show f" in caught.value.hint
 
 
 def test_success_and_still_running_are_no_failure(a_job: JobMaker) -> None:

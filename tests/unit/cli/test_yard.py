@@ -226,7 +226,7 @@ def test_a_taken_port_has_a_hint_of_its_own(tmp_path: Path) -> None:
     with pytest.raises(CommandFault) as caught:
         start(tmp_path, "raise OSError('[Errno 98] Address already in use')")
 
-    assert "--port 0" in caught.value.hint
+    assert "--port" in caught.value.hint
 
 
 def test_a_server_that_never_answers_is_stopped_and_reaped(tmp_path: Path) -> None:

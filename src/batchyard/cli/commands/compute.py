@@ -110,7 +110,9 @@ def create(
     json: Annotated[
         str | None,
         Parameter(
-            name="--json", help="A CreateComputeEnvironment request as JSON (- for standard input)."
+            name="--json",
+            allow_leading_hyphen=True,
+            help="A CreateComputeEnvironment request as JSON (- for standard input).",
         ),
     ] = None,
     dry_run: DryRun = False,

@@ -97,7 +97,9 @@ def register(
     json: Annotated[
         str | None,
         Parameter(
-            name="--json", help="A RegisterJobDefinition request as JSON (- for standard input)."
+            name="--json",
+            allow_leading_hyphen=True,
+            help="A RegisterJobDefinition request as JSON (- for standard input).",
         ),
     ] = None,
     dry_run: DryRun = False,

@@ -273,7 +273,8 @@ def _print_jobs(rows: Sequence[Document], *, output: str) -> None:
         "ARRAY": [str(array_size(job) or "-") for job in rows],
         "AGE": [amount_of_time(now_ms - int(job.get("createdAt", now_ms))) for job in rows],
         "RAN": [_ran(job, now_ms) for job in rows],
-        "REASON": [why(job) for job in rows],
+        # AWS gives success a reason too; in a list it would only hide the failures.
+        "REASON": ["" if job.get("status") == "SUCCEEDED" else why(job) for job in rows],
     }
     if not any(columns["QUEUE"]):
         del columns["QUEUE"]

@@ -93,7 +93,11 @@ def submit(
     ] = (),
     json: Annotated[
         str | None,
-        Parameter(name="--json", help="A SubmitJob request as a JSON file (- for standard input)."),
+        Parameter(
+            name="--json",
+            allow_leading_hyphen=True,
+            help="A SubmitJob request as a JSON file (- for standard input).",
+        ),
     ] = None,
     wait: Annotated[
         bool, Parameter(name="--wait", help="Wait until the job has finished.")

@@ -181,7 +181,7 @@ def print_summary(connection: Connection, home: Path) -> None:
         client.close()
     engine = found.get("executor") or {}
     capacity = ", ".join(
-        f"{one.get('vcpus')} vCPUs, {one.get('memoryMiB')} MiB"
+        f"{_number(one.get('vcpus'))} vCPUs, {one.get('memoryMiB')} MiB"
         + (f", {one['gpus']} GPUs" if one.get("gpus") else "")
         for one in found.get("capacity") or []
     )
@@ -227,7 +227,10 @@ def status_report(found: Document, *, endpoint: str) -> list[str]:
         lines += table(
             {
                 "COMPUTE ENVIRONMENT": [str(one.get("computeEnvironment", "")) for one in capacity],
-                "VCPUS": [f"{one.get('usedVcpus', 0)}/{one.get('vcpus', 0)}" for one in capacity],
+                "VCPUS": [
+                    f"{_number(one.get('usedVcpus'))}/{_number(one.get('vcpus'))}"
+                    for one in capacity
+                ],
                 "MEMORY MIB": [
                     f"{one.get('usedMemoryMiB', 0)}/{one.get('memoryMiB', 0)}" for one in capacity
                 ],
@@ -307,7 +310,14 @@ def _terminate_all(client: Client, *, yes: bool) -> None:
 def _engine(executor: Document) -> str:
     engine = executor.get("engine")
     name = str(executor.get("name", "unknown"))
-    return f"{name} ({engine})" if engine and engine != name else name
+    if not engine or str(engine).startswith(name):
+        return str(engine or name)
+    return f"{name} ({engine})"
+
+
+def _number(value: object) -> str:
+    """`2` for 2.0, `0.5` for 0.5."""
+    return f"{value:g}" if isinstance(value, int | float) else "0"
 
 
 def _warn(found: Document) -> None:
