@@ -244,3 +244,23 @@ def test_a_taken_port_is_said_before_anything_runs(tmp_path: Path, yard: Yard) -
 
     assert f"port {port} cannot be used" in ended.stderr
     assert "--port" in ended.stderr.splitlines()[-1]
+
+
+def test_in_the_foreground_the_yard_ends_with_the_command(tmp_path: Path) -> None:
+    yard = Yard(home=tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-m", "batchyard", "up", "--foreground", "--executor", "process"],
+        env=yard.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as up:
+        assert up.stdout is not None
+        while not (line := up.stdout.readline()).startswith("Try:"):
+            assert line, "the command ended before the yard was up"
+        yard.run("status")
+        up.send_signal(signal.SIGTERM)
+        up.communicate(timeout=60)
+
+    assert up.returncode == 0
+    yard.run("status", expect=3)

@@ -180,11 +180,7 @@ def print_summary(connection: Connection, home: Path) -> None:
     finally:
         client.close()
     engine = found.get("executor") or {}
-    capacity = ", ".join(
-        f"{_number(one.get('vcpus'))} vCPUs, {one.get('memoryMiB')} MiB"
-        + (f", {one['gpus']} GPUs" if one.get("gpus") else "")
-        for one in found.get("capacity") or []
-    )
+    capacity = "; ".join(_room(one) for one in found.get("capacity") or [])
     queues = ", ".join(str(one["name"]) for one in found.get("queues") or [])
     lines = facts(
         [
@@ -313,6 +309,14 @@ def _engine(executor: Document) -> str:
     if not engine or str(engine).startswith(name):
         return str(engine or name)
     return f"{name} ({engine})"
+
+
+def _room(place: Document) -> str:
+    gpus = f", {place['gpus']} GPUs" if place.get("gpus") else ""
+    return (
+        f"{place.get('computeEnvironment')}: {_number(place.get('vcpus'))} vCPUs, "
+        f"{place.get('memoryMiB')} MiB{gpus}"
+    )
 
 
 def _number(value: object) -> str:
