@@ -23,10 +23,10 @@ from batchyard.store.port import Store
 
 log = structlog.get_logger(__name__)
 
-MOST = 256
-"""Placements in one pass; what is left is placed by the next, which follows at once."""
-SMALL = 64
-"""A plan over so few heads is made on the event loop: cheaper than a trip to a thread."""
+WINDOW = 16
+"""Heads of each queue that a pass looks at; another pass follows at once where that was too few."""
+SMALL = 128
+"""A plan over so few queues is made on the event loop: cheaper than a trip to a thread."""
 
 # Events after which a pass may place something that the last one could not.
 _OPENING = (
@@ -92,11 +92,10 @@ class Scheduling:
 
     async def run_pass(self) -> PassRecord:
         """One pass, up to the commits of its placements."""
-        window = min(MOST, self.index.free_vcpu_milli() // 250 + 1)
-        snapshot = self.index.snapshot(window=window)
-        heads = sum(len(line.heads) for line in snapshot.lines)
+        snapshot = self.index.snapshot(window=WINDOW)
+        small = len(snapshot.lines) <= SMALL
         began = self._timer()
-        planned = plan(snapshot) if heads <= SMALL else await asyncio.to_thread(plan, snapshot)
+        planned = plan(snapshot) if small else await asyncio.to_thread(plan, snapshot)
         duration_us = int((self._timer() - began) * 1e6)
         self._failpoint("scheduling.after_plan")
         stale = await self._place(planned)
@@ -110,9 +109,7 @@ class Scheduling:
         )
         if planned.placements or planned.refusals:
             self.passes.append(record)
-        blocked = {refusal.queue for refusal in planned.refusals}
-        if any(len(n.heads) == window and n.queue not in blocked for n in snapshot.lines):
-            # The window ended this pass, not the capacity.
+        if planned.unfinished:
             self._wake.set()
         return record
 

@@ -119,16 +119,19 @@ class LiveIndex:
 
     def snapshot(self, *, window: int) -> Snapshot:
         """Freeze what a pass needs: capacity, and `window` heads of every queue that has any."""
-        lines = []
+        lines: list[Line] = []
         for name, line in self._lines.items():
             queue = self._queues.get(name)
             if queue is not None and len(line):
+                # One more than the window tells whether anybody waits behind it.
+                heads = line.heads(window + 1)
                 lines.append(
                     Line(
                         queue=name,
                         priority=queue.priority,
                         compute_environments=queue.compute_environments,
-                        heads=line.heads(window),
+                        heads=heads[:window],
+                        more=len(heads) > window,
                     )
                 )
         instances = self.occupancy.uses()
@@ -164,10 +167,6 @@ class LiveIndex:
             for name in (known.compute_environments if known else ())
             if name in self._environments
         )
-
-    def free_vcpu_milli(self) -> int:
-        """Free vCPUs over all instances: bounds how many heads a pass can place."""
-        return sum(max(0, use.free.vcpu_milli) for use in self.occupancy.uses().values())
 
     def line(self, queue: str) -> WaitingLine:
         """A queue's waiting line; empty when nothing waits there."""

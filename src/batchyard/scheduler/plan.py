@@ -1,5 +1,7 @@
 """One pass: choose placements over a frozen snapshot."""
 
+from heapq import heapify, heappop, heappush
+
 import msgspec
 
 from batchyard.kernel.resources import Shape
@@ -29,6 +31,8 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     placements: tuple[Placement, ...]
     refusals: tuple[Refusal, ...]
+    unfinished: bool = False
+    """A window ran out before the capacity did: another pass shall follow."""
 
 
 class _Room:
@@ -95,7 +99,9 @@ def plan(snapshot: Snapshot) -> Plan:
         snapshot: Frozen view; capacities in milli-vCPU and MiB.
 
     Returns:
-        Plan whose placements never exceed free capacity; every head not placed is explained.
+        Plan whose placements never exceed free capacity; every head not placed is explained. The
+        plan is unfinished where a queue's window ran out: what is behind it goes before whatever
+        comes later in order, so the pass ends there.
 
     Cost: O(placed + queues), independent of how many jobs wait.
     Source: AWS Batch User Guide, "Job scheduling"; ADR 6.
@@ -104,7 +110,8 @@ def plan(snapshot: Snapshot) -> Plan:
     placements: list[Placement] = []
     refusals: list[Refusal] = []
     for lines in by_priority(snapshot.lines):
-        _serve(lines, room, placements, refusals)
+        if not _serve(lines, room, placements, refusals):
+            return Plan(placements=tuple(placements), refusals=tuple(refusals), unfinished=True)
     return Plan(placements=tuple(placements), refusals=tuple(refusals))
 
 
@@ -118,21 +125,27 @@ def by_priority(lines: tuple[Line, ...]) -> list[list[Line]]:
 
 def _serve(
     lines: list[Line], room: _Room, placements: list[Placement], refusals: list[Refusal]
-) -> None:
-    """Serve queues of one priority together, in order of submission across them."""
+) -> bool:
+    """Serve queues of one priority together, in order of submission across them.
+
+    Returns:
+        False when the window of a queue ran out while there was still room for its head.
+    """
     # CHOSEN: AWS says nothing about equal priorities; submission order starves nobody (ADR 6).
-    heads = [(head.order, line.queue, i) for line in lines for i, head in enumerate(line.heads)]
-    of = {line.queue: line for line in lines}
-    blocked: set[str] = set()
-    for _, queue, i in sorted(heads):
-        if queue in blocked:
-            continue
-        line = of[queue]
-        head = line.heads[i]
+    heads = [(line.heads[0].order, i, 0) for i, line in enumerate(lines)]
+    heapify(heads)
+    while heads:
+        _, i, at = heappop(heads)
+        line = lines[i]
+        head = line.heads[at]
         fits = room.fits(head.shape, line.compute_environments)
-        if fits and fits[-1].verdict == "fits":
-            placements.append(room.take(head, fits[-1], queue=queue))
-        else:
-            blocked.add(queue)
-            explanation = explain(head.shape, fits, queue=queue)
-            refusals.append(Refusal(queue=queue, job_id=head.job_id, explanation=explanation))
+        if not fits or fits[-1].verdict != "fits":
+            explanation = explain(head.shape, fits, queue=line.queue)
+            refusals.append(Refusal(queue=line.queue, job_id=head.job_id, explanation=explanation))
+            continue
+        placements.append(room.take(head, fits[-1], queue=line.queue))
+        if at + 1 < len(line.heads):
+            heappush(heads, (line.heads[at + 1].order, i, at + 1))
+        elif line.more:
+            return False
+    return True

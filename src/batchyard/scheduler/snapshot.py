@@ -16,12 +16,13 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One queue. `heads` is a window: long enough that capacity, not the window, ends a pass."""
+    """One queue. `heads` is a window on its front; `more` says that others wait behind it."""
 
     queue: str
     priority: int
     compute_environments: tuple[str, ...]
     heads: tuple[Head, ...]
+    more: bool = False
 
 
 class Instance(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,8 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
@@ -55,6 +57,18 @@ def main() -> int:
     return 0
 
 
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: they raise the signal again once it has been served,
+    which would end the process before the yard is closed."""
+
+    def stop(self) -> None:
+        self.should_exit = True
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
 async def _serve(home: Path, settings: Settings, listener: socket.socket) -> None:
     port = listener.getsockname()[1]
     async with running(
@@ -65,7 +79,7 @@ async def _serve(home: Path, settings: Settings, listener: socket.socket) -> Non
         failpoint=failpoint(os.environ),
         on_response=response_check(os.environ),
     ) as yard:
-        server = uvicorn.Server(
+        server = _Server(
             uvicorn.Config(
                 yard.gateway,
                 log_level="warning",
@@ -78,6 +92,9 @@ async def _serve(home: Path, settings: Settings, listener: socket.socket) -> Non
             )
         )
         serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, server.stop)
         # The socket listens already, so a client that is early waits in its queue.
         await asyncio.sleep(0)
         files.remember_port(home, port)
