@@ -7,6 +7,7 @@ returns.
 import argparse
 import asyncio
 import errno
+import gc
 import logging
 import os
 import signal
@@ -107,6 +108,7 @@ async def _serve(home: Path, settings: Settings, listener: socket.socket) -> Non
                 yard_id=yard.yard_id,
             ),
         )
+        _spare_the_collector()
         for warning in yard.probe.warnings:
             log.warning("executor.warning", warning=warning)
         log.info("yard.up", endpoint=yard.endpoint, engine=yard.probe.engine)
@@ -148,6 +150,16 @@ def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
     except ImportError:  # uvloop has no wheel for every Python; asyncio's own loop serves too
         return None
     return uvloop.Loop
+
+
+def _spare_the_collector() -> None:
+    """Keep the API models and the index out of every collection.
+
+    A full collection over them stops the yard for some 50 ms, again and again; they never die.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def _log_to_stderr() -> None:
