@@ -44,6 +44,12 @@ class LiveYard:
         self.credentials = credentials
         self._clients: dict[str, Any] = {}
 
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port, for a socket."""
+        host, _, port = self.endpoint.removeprefix("http://").partition(":")
+        return host, int(port)
+
     def env(self) -> dict[str, str]:
         """This process's environment, pointed at the yard and at nothing else of AWS."""
         clean = {n: v for n, v in os.environ.items() if not n.startswith(("AWS_", "BATCHYARD_"))}
