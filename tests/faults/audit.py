@@ -1,0 +1,156 @@
+"""What must be true of a yard after any number of deaths. Every function asserts."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from faults.killable_yard import KillableYard, until
+from faults.load import Load, expected_codes, kind_of
+
+ENDED = ("SUCCEEDED", "FAILED")
+LOG_GROUP = "/aws/batch/job"
+
+
+class Trace(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of a job's file in the ledger."""
+
+    what: str
+    attempt: int
+    at_s: float
+
+
+def trace(ledger: Path, job_id: str) -> list[Trace]:
+    try:
+        lines = (ledger / job_id).read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    found = []
+    for line in lines:
+        what, attempt, at_s = line.split()
+        found.append(Trace(what=what, attempt=int(attempt), at_s=float(at_s)))
+    return found
+
+
+def described(batch: Any, job_ids: Iterable[str]) -> list[dict[str, Any]]:
+    ids = list(job_ids)
+    found: list[dict[str, Any]] = []
+    for first in range(0, len(ids), 100):
+        found += batch.describe_jobs(jobs=ids[first : first + 100])["jobs"]
+    return found
+
+
+def every_job(batch: Any) -> list[dict[str, Any]]:
+    """All jobs of the yard, acknowledged or not; an array by its parent."""
+    pages = batch.get_paginator("list_jobs").paginate(
+        jobQueue="default", filters=[{"name": "AFTER_CREATED_AT", "values": ["0"]}]
+    )
+    ids = [job["jobId"] for page in pages for job in page["jobSummaryList"]]
+    return described(batch, ids)
+
+
+def nothing_acknowledged_is_lost(batch: Any, load: Load) -> None:
+    known = {job["jobId"]: job["jobName"] for job in every_job(batch)}
+    assert load.acknowledged.items() <= known.items()
+
+
+def await_ends(yard: KillableYard, batch: Any) -> None:
+    def open_jobs() -> list[str]:
+        return [
+            f"{job['jobName']} {job['status']}"
+            for job in every_job(batch)
+            if job["status"] not in ENDED
+        ]
+
+    def over() -> bool:
+        assert yard.alive(), f"the server died by itself\n{yard.tail()}"
+        return not open_jobs()
+
+    try:
+        until(over, "the end of every job")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {open_jobs()[:10]}") from None
+
+
+def every_attempt_is_true(yard: KillableYard, batch: Any, load: Load) -> int:
+    """Exit codes, traces and logs of every attempt of every job; how many there were."""
+    jobs = every_job(batch)
+    for parent in [job for job in jobs if "arrayProperties" in job]:
+        size = parent["arrayProperties"]["size"]
+        jobs += described(batch, (f"{parent['jobId']}:{i}" for i in range(size)))
+    singles = [job for job in jobs if "size" not in job.get("arrayProperties", {})]
+    sleepers = [job for job in singles if kind_of(job["jobName"]).kind == "sleeper"]
+    for job in sleepers:
+        _stopped_in_time(job, load)
+    others = [job for job in singles if kind_of(job["jobName"]).kind != "sleeper"]
+    for job in others:
+        _true_to_its_name(job, load)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda job: _logs_are_whole(yard, job), others))
+    known = {job["jobId"] for job in singles}
+    strangers = {path.name for path in load.ledger.iterdir()} - known - {"gate"}
+    assert not strangers, "something ran that no job of the yard asked for"
+    return sum(len(job["attempts"]) for job in singles)
+
+
+def _codes(job: dict[str, Any]) -> list[int | None]:
+    return [attempt["container"].get("exitCode") for attempt in job["attempts"]]
+
+
+def _true_to_its_name(job: dict[str, Any], load: Load) -> None:
+    index = job.get("arrayProperties", {}).get("index", 0)
+    expected = expected_codes(job["jobName"], index)
+    told = f"{job['jobId']} ({job['jobName']}): {job.get('statusReason')} {job['attempts']}"
+    assert _codes(job) == expected, told
+    assert job["status"] == ("FAILED" if expected[-1] else "SUCCEEDED"), told
+    traces = trace(load.ledger, job["jobId"])
+    # One start and one end for each attempt, in order: none ran twice, no two overlapped.
+    lived = [(what, n) for n in range(1, len(expected) + 1) for what in ("start", "end")]
+    assert [(one.what, one.attempt) for one in traces] == lived, told
+    assert all(a.at_s <= b.at_s for a, b in pairwise(traces)), told
+
+
+def _stopped_in_time(job: dict[str, Any], load: Load) -> None:
+    told = f"{job['jobId']}: {job.get('statusReason')} {job['attempts']}"
+    assert job["status"] == "FAILED", told
+    assert job["statusReason"] == f"enough of {job['jobId']}", told
+    traces = trace(load.ledger, job["jobId"])
+    assert [one.what for one in traces] == ["start"] * len(traces), told
+    # One that was stopped before it started has no exit code and no trace.
+    assert _codes(job) in ([], [None], [143], [137]), told
+    assert len(traces) == len([code for code in _codes(job) if code is not None]), told
+
+
+def _logs_are_whole(yard: KillableYard, job: dict[str, Any]) -> None:
+    logs = yard.client("logs")
+    try:
+        for number, attempt in enumerate(job["attempts"], 1):
+            page = logs.get_log_events(
+                logGroupName=LOG_GROUP,
+                logStreamName=attempt["container"]["logStreamName"],
+                startFromHead=True,
+            )
+            me = f"{job['jobId'].partition(':')[0]} {number}"
+            said = [event["message"] for event in page["events"]]
+            full = f"{job['jobId']} {number}"
+            assert said in ([f"begin {me}", f"end {me}"], [f"begin {full}", f"end {full}"]), said
+    finally:
+        logs.close()
+
+
+def nothing_dangles(yard: KillableYard, load: Load) -> None:
+    """Of a yard that runs and has nothing to do."""
+    until(lambda: not yard.rows("SELECT doc FROM outbox"), "an empty outbox")
+    if yard.engine == "docker":
+        assert yard.containers() == []
+    assert until(lambda: not yard.attempt_folders(), f"no attempts: {yard.attempt_folders()}")
+
+
+def nothing_stays(yard: KillableYard, load: Load) -> None:
+    """Of a yard that was stopped."""
+    mark = str(load.ledger)
+    until(lambda: not yard.processes(mark), f"no process: {yard.processes(mark)}")
+    until(lambda: not yard.control_groups(), f"no control group: {yard.control_groups()}")
