@@ -72,8 +72,3 @@ def split_attempt(name: str) -> tuple[str, int]:
 def task_id(attempt: str) -> str:
     """The 32 hex digits ECS would draw at random; ours follow from the attempt, so they repeat."""
     return hashlib.sha256(attempt.encode()).hexdigest()[:32]
-
-
-def last_segment(name_or_arn: str) -> str:
-    """`foo` of `foo` and of `arn:...:job-queue/foo`; `name:3` of a job definition's ARN."""
-    return name_or_arn.rpartition("/")[2] if name_or_arn.startswith("arn:") else name_or_arn
