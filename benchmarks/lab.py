@@ -36,10 +36,13 @@ class Lab:
         host, _, port = self.endpoint.removeprefix("http://").partition(":")
         return host, int(port)
 
-    def request(self, operation: str, params: dict[str, object]) -> bytes:
-        """One signed Batch request as it goes over the wire."""
+    def request(
+        self, operation: str, params: dict[str, object], *, service: str = "batch"
+    ) -> bytes:
+        """One signed request as it goes over the wire: of Batch, or of Batchyard's own."""
         body = json.dumps(params).encode()
-        path = f"/v1/{operation.lower()}"
+        prefix = "/v1" if service == "batch" else "/_batchyard/v1"
+        path = f"{prefix}/{operation.lower()}"
         headers = sign(
             method="POST",
             url=self.endpoint + path,
@@ -47,7 +50,7 @@ class Lab:
             body=body,
             credentials=self.credentials,
             region="us-east-1",
-            service="batch",
+            service=service,
             amz_date=datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
         )
         head = "".join(f"{k}: {v}\r\n" for k, v in headers.items())
@@ -61,6 +64,16 @@ class Lab:
             raise SystemExit(f"{operation} answered {status}: {body.decode()}")
         found: dict[str, object] = json.loads(body)
         return found
+
+
+def call_extension(lab: Lab, name: str) -> dict[str, object]:
+    """One of Batchyard's own operations, without arguments."""
+    request = lab.request(name, {}, service="batchyard")
+    status, body, _ = asyncio.run(send(lab, [request], connections=1))[0]
+    if status != 200:
+        raise SystemExit(f"{name} answered {status}: {body.decode()}")
+    found: dict[str, object] = json.loads(body)
+    return found
 
 
 Answer = tuple[int, bytes, float]
@@ -97,33 +110,28 @@ async def send(lab: Lab, requests: Sequence[bytes], *, connections: int) -> list
 @contextmanager
 def yard(*, executor: str, settings: str = "") -> Iterator[Lab]:
     """A yard of its own, gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="batchyard-bench-") as folder:
-        home = Path(folder)
-        (home / "batchyard.toml").write_text(settings)
-        log = (home / "server.log").open("wb")
-        server = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "batchyard.server",
-                "--home",
-                folder,
-                "--port",
-                str(free_port()),
-                "--executor",
-                executor,
-            ],
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            record = _await_record(home, server)
-            key = json.loads((home / "credentials.json").read_text())
-            yield Lab(record["endpoint"], Credentials(**key), home, server.pid)
-        finally:
-            server.send_signal(signal.SIGTERM)
-            server.wait(30)
-            log.close()
+    with (
+        tempfile.TemporaryDirectory(prefix="batchyard-bench-") as folder,
+        serve(Path(folder), executor=executor, settings=settings) as lab,
+    ):
+        yield lab
+
+
+@contextmanager
+def serve(home: Path, *, executor: str, settings: str = "") -> Iterator[Lab]:
+    """A server on a home, stopped afterwards."""
+    (home / "batchyard.toml").write_text(settings)
+    command = [sys.executable, "-m", "batchyard.server", "--home", str(home)]
+    command += ["--port", str(free_port()), "--executor", executor]
+    with (home / "server.log").open("wb") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        record = _await_record(home, server)
+        key = json.loads((home / "credentials.json").read_text())
+        yield Lab(record["endpoint"], Credentials(**key), home, server.pid)
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(60)
 
 
 def free_port() -> int:
@@ -136,7 +144,7 @@ def free_port() -> int:
 
 
 def _await_record(home: Path, server: subprocess.Popen[bytes]) -> dict[str, str]:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline and server.poll() is None:
         try:
             found: dict[str, str] = json.loads((home / "server.json").read_text())
