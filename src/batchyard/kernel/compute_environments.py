@@ -86,7 +86,7 @@ def create_compute_environment(draft: Draft, command: CreateComputeEnvironment) 
 def update_compute_environment(draft: Draft, command: UpdateComputeEnvironment) -> object:
     """Merge what was given; what is absent stays.
 
-    CHOSEN: an update during UPDATING is taken, and the earlier step becomes stale.
+    CHOSEN: an update during UPDATING is taken, and the earlier step becomes stale (ADR 11).
     """
     doc = Document(members=command.request)
     said = doc.required("computeEnvironment")
@@ -116,7 +116,7 @@ def update_compute_environment(draft: Draft, command: UpdateComputeEnvironment) 
         generation=environment.generation + 1,
         compute_resources=resources,
         service_role=doc.text("serviceRole") or environment.service_role,
-        extra={**environment.extra, **doc.unknown(_NOT_EXTRA)},
+        extra=_merged_extra(environment, doc),
     )
     _save(draft, changed)
     return _reply(draft, changed)
@@ -125,7 +125,8 @@ def update_compute_environment(draft: Draft, command: UpdateComputeEnvironment) 
 def delete_compute_environment(draft: Draft, command: DeleteComputeEnvironment) -> object:
     """DELETING, then gone.
 
-    CHOSEN: an unknown name is no error, so that a second clean-up succeeds as the first did.
+    CHOSEN: an unknown name is no error, so that a second clean-up succeeds as the first did
+    (ADR 11).
     """
     if not command.compute_environment:
         raise InvalidRequest("computeEnvironment must be specified.", field="computeEnvironment")
@@ -188,6 +189,22 @@ def capability(environment: ComputeEnvironment) -> str:
 
 def _state(said: str) -> Literal["ENABLED", "DISABLED"]:
     return "DISABLED" if said == "DISABLED" else "ENABLED"
+
+
+def _merged_extra(environment: ComputeEnvironment, doc: Document) -> Members:
+    extra = {**environment.extra, **doc.unknown(_NOT_EXTRA)}
+    changes = doc.section("eksConfiguration")
+    if changes is not None:
+        current = environment.extra.get("eksConfiguration")
+        if not isinstance(current, dict):
+            raise InvalidRequest(
+                f"eksConfiguration cannot be set on {environment.name}, which is not on EKS.",
+                field="eksConfiguration",
+                hint="Create a compute environment with eksConfiguration.",
+            )
+        # AWS: an update has the access entry alone; the cluster and its namespace stay.
+        extra["eksConfiguration"] = {**current, **changes.members}
+    return extra
 
 
 def _check_unmanaged_vcpus(doc: Document, kind: str) -> None:
