@@ -71,7 +71,7 @@ def _describe(reader: Reader, realm: Realm, doc: Document) -> Params:
 
 
 def _named(reader: Reader, realm: Realm, said: str) -> list[JobDefinition]:
-    """CHOSEN: an entry without a revision names all of them; AWS says nothing of such."""
+    """CHOSEN: an entry without a revision names all of them (ADR 11)."""
     name, revision = registration.specifier(realm, said)
     if revision is None:
         return reader.definitions(name=name, limit=paging.MAX_RESULTS)

@@ -12,7 +12,8 @@ from batchyard.kernel.states import LIVE, TERMINAL
 def detail(job: Job, spec: JobSpec, realm: Realm) -> Params:
     """JobDetail. The container document of the spec is shared, never copied deeply.
 
-    CHOSEN: `batchyardNotes` says in plain words what the yard degraded, such as a clamped ulimit.
+    CHOSEN: `batchyardNotes` says in plain words what the yard degraded, such as a clamped
+    ulimit (ADR 11).
     """
     out: Params = {
         **spec.extra,

@@ -23,7 +23,7 @@ class _Token(msgspec.Struct, frozen=True, array_like=True):
 
 
 def page_size(doc: Document, most: int = MAX_RESULTS) -> int:
-    """CHOSEN: more than the most is the most, as AWS "returns up to" it; less than 1 is refused."""
+    """CHOSEN: more than the most is the most, as AWS "returns up to" it (ADR 11)."""
     asked = doc.integer("maxResults", 1)
     return most if asked is None else min(asked, most)
 

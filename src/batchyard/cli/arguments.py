@@ -13,7 +13,7 @@ from batchyard.cli.faults import UsageFault
 _SECONDS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 # CHOSEN: like Docker and Kubernetes users expect, a bare number and K/M/G/T are binary here; only
-# the spelled-out KB/MB/GB/TB are powers of ten.
+# the spelled-out KB/MB/GB/TB are powers of ten (ADR 11).
 _MIB: Final = {
     "": 1.0,
     "k": 1 / 1024,

@@ -153,7 +153,8 @@ class Client:
 
     def _connect(self, endpoint: str) -> http.client.HTTPConnection:
         # CHOSEN: a socket left idle is replaced, never retried: a retry after a broken write
-        # could submit a job twice, and Batch has no client token to prevent it.
+        # could submit a job twice, and Batch has no client token to prevent it
+        # (ADR 11).
         idle_s = time.monotonic() - self._last_used_s.get(endpoint, 0.0)
         if idle_s > _IDLE_BEFORE_RECONNECT_S:
             self._drop(endpoint)

@@ -50,7 +50,7 @@ def choose_definition(
 
     CHOSEN: an ACTIVE definition of that name always wins; an image must look like one (it has a
     `/`, `:` or `@`) or come with a command, so that a misspelt definition is an error and not a
-    failed pull ten minutes later.
+    failed pull ten minutes later (ADR 11).
 
     Raises:
         Missing: neither a definition of that name nor an image.

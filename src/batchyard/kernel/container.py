@@ -132,7 +132,8 @@ def _each(entries: object, member: str) -> list[object]:
 def substituted(command: list[str], parameters: Mapping[str, str]) -> list[str]:
     """Replace every `Ref::name` by the parameter of that name.
 
-    CHOSEN: AWS documents references as whole arguments; anywhere inside an argument works too.
+    CHOSEN: AWS documents references as whole arguments; anywhere inside an argument works too
+    (ADR 11).
     """
 
     def value(match: re.Match[str]) -> str:

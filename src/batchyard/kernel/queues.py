@@ -76,7 +76,8 @@ def create_job_queue(draft: Draft, command: CreateJobQueue) -> object:
 def update_job_queue(draft: Draft, command: UpdateJobQueue) -> object:
     """Replace the members given.
 
-    CHOSEN: an update during CREATING or UPDATING is taken, and the earlier step becomes stale.
+    CHOSEN: an update during CREATING or UPDATING is taken, and the earlier step becomes stale
+    (ADR 11).
     """
     doc = Document(members=command.request)
     said = doc.required("jobQueue")
@@ -114,7 +115,8 @@ def update_job_queue(draft: Draft, command: UpdateJobQueue) -> object:
 def delete_job_queue(draft: Draft, command: DeleteJobQueue) -> object:
     """DELETING; then its jobs end, and it goes.
 
-    CHOSEN: an unknown name is no error, so that a second clean-up succeeds as the first did.
+    CHOSEN: an unknown name is no error, so that a second clean-up succeeds as the first did
+    (ADR 11).
     """
     if not command.job_queue:
         raise InvalidRequest("jobQueue must be specified.", field="jobQueue")

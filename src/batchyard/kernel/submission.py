@@ -118,7 +118,7 @@ def resolve(view: View, request: Members) -> Resolved:
 def find_queue(view: View, realm: Realm, name_or_arn: str) -> JobQueue:
     """The queue, which must take jobs.
 
-    CHOSEN: a queue that is UPDATING takes jobs, as the change does not concern them.
+    CHOSEN: a queue that is UPDATING takes jobs, as the change does not concern them (ADR 11).
     """
     queue = view.queue(limits.own_name(realm, "job-queue", name_or_arn))
     if queue is None:
@@ -267,7 +267,7 @@ def _dependencies(doc: Document, *, array: bool) -> tuple[Dependency, ...]:
             f"Job cannot have more than {MAX_DEPENDENCIES} dependencies",
             hint="Let a small job wait for some of them, and depend on that job.",
         )
-    # CHOSEN: an entry given twice counts once; AWS says nothing.
+    # CHOSEN: an entry given twice counts once (ADR 11).
     return tuple(dict.fromkeys(_dependency(entry, array=array) for entry in entries))
 
 

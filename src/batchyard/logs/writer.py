@@ -64,7 +64,8 @@ class StreamWriters:
                 if line.position <= stream.position:
                     continue
                 # CHOSEN: time never runs backwards within a stream, so that order of arrival is
-                # order of time: tokens stay stable and a time is found without reading the file.
+                # order of time: tokens stay stable and a time is found without reading the file
+                # (ADR 11).
                 timestamp_ms = max(timestamp_ms, line.timestamp_ms)
                 *heads, last = record.pieces(line.message)
                 for piece in heads:

@@ -23,7 +23,7 @@ def sts_handlers() -> dict[tuple[str, str], Handler]:
 def user_id_of(principal_arn: str, *, account: str) -> str:
     """The unique id AWS would show: AIDA... of a user, AROA...:session of a role, or the account.
 
-    CHOSEN: derived from the ARN, so that it is the same on every start of a yard.
+    CHOSEN: derived from the ARN, so that it is the same on every start of a yard (ADR 11).
     """
     resource = principal_arn.rpartition(":")[2]
     kind, _, rest = resource.partition("/")

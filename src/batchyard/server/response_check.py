@@ -16,7 +16,7 @@ from batchyard.wire.gateway import RequestContext, ResponseHook
 from batchyard.wire.model import EXTENSION_SERVICE, Models
 
 VARIABLE = "BATCHYARD_CHECK_RESPONSES"
-# CHOSEN: the one member that Batchyard adds to AWS's answers; see api/job_detail.py.
+# CHOSEN: the one member that Batchyard adds to AWS's answers; see api/job_detail.py (ADR 11).
 _OURS = ".batchyardNotes: not a member of JobDetail"
 
 

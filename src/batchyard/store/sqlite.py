@@ -101,7 +101,7 @@ def open_memory_store(
     """A store that is gone when it is closed, for tests and simulations.
 
     # CHOSEN: a file on the memory file system instead of `:memory:`, whose connections block each
-    # other; so readers and the writer behave exactly as in a yard.
+    # other; so readers and the writer behave exactly as in a yard (ADR 7).
     """
     memory = Path("/dev/shm")
     parent = memory if memory.is_dir() and os.access(memory, os.W_OK) else None

@@ -258,7 +258,8 @@ def _map(value_parser: Parser) -> Parser:
 
 
 def _unknown(value: Any) -> Any:
-    # CHOSEN: unknown members are stored as they are, so their depth is bounded here, once.
+    # CHOSEN: unknown members are stored as they are, so their depth is bounded here, once
+    # (ADR 4).
     level: list[Any] = [value]
     depth = 0
     while level:

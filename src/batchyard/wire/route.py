@@ -110,7 +110,8 @@ class Router:
             )
         if place.protocol == "rest-json" and request.method == "GET":
             # CHOSEN: a service that is not here holds nothing; clients that look for something
-            # of theirs (a Lambda function, a file system) go on when it does not exist.
+            # of theirs (a Lambda function, a file system) go on when it does not exist
+            # (ADR 11).
             return ServiceFault(
                 "ResourceNotFoundException",
                 f"Batchyard does not serve {place.service}; nothing exists at {request.raw_path}.",

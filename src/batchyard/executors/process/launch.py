@@ -21,7 +21,8 @@ _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
 # CHOSEN: without control groups, RLIMIT_DATA, which counts private writable memory. RLIMIT_AS would
-# also count what a virtual machine such as Java's only reserves, and fail jobs within their memory.
+# also count what a virtual machine such as Java's only reserves, and fail jobs within their memory
+# (ADR 16).
 _MEMORY = resource.RLIMIT_DATA
 
 
