@@ -1,0 +1,215 @@
+"""Writes docs/states.md from the kernel: `python scripts/docs/states.py`.
+
+The moves come from `kernel/states.py`; here are only the words beside them. A move without words,
+or words without a move, stop the script, so neither can be forgotten.
+"""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import get_args
+
+from batchyard.kernel.environment import ResourceStatus
+from batchyard.kernel.job import StopKind
+from batchyard.kernel.states import LIVE, MOVES, STATUSES, TERMINAL, WAITING, Status
+
+PAGE = Path(__file__).parents[2] / "docs" / "states.md"
+
+MEANING: dict[Status, str] = {
+    "SUBMITTED": "Accepted. A single job leaves it within its own SubmitJob; an array whose "
+    "children wait for each other leaves it when the first child is let through.",
+    "PENDING": "Waits for other jobs. An array parent stays here while its children run.",
+    "RUNNABLE": "In line in its queue: for the first time, or for another attempt.",
+    "STARTING": "Placed: an attempt exists and holds its vCPUs, memory and GPUs. The engine "
+    "pulls the image and starts the container.",
+    "RUNNING": "The attempt's command runs. The attempt timeout counts from here.",
+    "SUCCEEDED": "The command ended with exit code 0; of an array, every child did.",
+    "FAILED": "The last attempt failed, or the job was stopped, or it never got to run.",
+}
+
+CAUSES: dict[tuple[Status, Status], tuple[str, str]] = {
+    ("SUBMITTED", "PENDING"): ("ChildrenReady", "an array: its first children may start"),
+    ("SUBMITTED", "RUNNABLE"): ("JobRunnable", "nothing to wait for"),
+    ("SUBMITTED", "FAILED"): (
+        "JobEnded",
+        "a job it depends on has already failed; or AWS would accept it and fail it at dispatch "
+        "(overrides over 8192 bytes, over 50 tags to propagate)",
+    ),
+    ("PENDING", "RUNNABLE"): ("JobRunnable", "the last job it waited for has succeeded"),
+    ("PENDING", "SUCCEEDED"): ("JobEnded", "an array: all children have succeeded"),
+    ("PENDING", "FAILED"): (
+        "JobEnded",
+        "a job it waited for has failed; an array: all children have ended, not all well; "
+        "stopped while waiting",
+    ),
+    ("RUNNABLE", "STARTING"): ("AttemptPlaced", "a pass of the scheduler placed it"),
+    ("RUNNABLE", "FAILED"): ("JobEnded", "cancelled, terminated, or its queue was deleted"),
+    ("STARTING", "RUNNING"): (
+        "AttemptStarted",
+        "the executor saw it run; for a job too short to be seen, inserted before its end",
+    ),
+    ("STARTING", "RUNNABLE"): (
+        "AttemptEnded",
+        "it could not start, or was lost, and the retry strategy allows another attempt",
+    ),
+    ("STARTING", "FAILED"): ("AttemptEnded", "it could not start, or was lost, for the last time"),
+    ("RUNNING", "RUNNABLE"): (
+        "AttemptEnded",
+        "it failed or was lost, and the retry strategy allows another attempt",
+    ),
+    ("RUNNING", "SUCCEEDED"): ("AttemptEnded", "exit code 0, and nobody had asked for its end"),
+    ("RUNNING", "FAILED"): (
+        "AttemptEnded",
+        "it failed or was lost for the last time; or it ended after a terminate or a timeout, "
+        "whatever its exit code",
+    ),
+}
+
+STOPS: dict[StopKind, tuple[str, str]] = {
+    "cancel": (
+        "CancelJob",
+        "ends what has not started; STARTING and RUNNING go on. A PENDING job ends once the jobs "
+        "it waits for have ended",
+    ),
+    "terminate": ("TerminateJob", "ends the job in any state: SIGTERM, SIGKILL after 30 s"),
+    "timeout": ("attemptDurationSeconds", "ends a RUNNING attempt: SIGTERM, SIGKILL after 30 s"),
+    "queue": ("DeleteJobQueue", "ends every job of the queue, as terminate does"),
+}
+
+RESOURCE_MOVES: tuple[tuple[ResourceStatus | None, ResourceStatus | None, str], ...] = (
+    (None, "CREATING", "Create..."),
+    ("CREATING", "VALID", "its settling step"),
+    ("CREATING", "UPDATING", "Update... (the earlier step becomes stale)"),
+    ("VALID", "UPDATING", "Update..."),
+    ("UPDATING", "UPDATING", "Update... again (the earlier step becomes stale)"),
+    ("UPDATING", "VALID", "its settling step"),
+    ("VALID", "DELETING", "Delete... of a DISABLED one"),
+    ("DELETING", None, "its settling step; a queue's jobs have ended by then"),
+)
+
+
+def problems() -> list[str]:
+    """What the words above and the kernel do not agree on."""
+    out = [f"no words for the state {s}" for s in STATUSES if s not in MEANING]
+    out += [f"no words for the move {a} -> {b}" for a, b in sorted(MOVES - CAUSES.keys())]
+    out += [f"words for {a} -> {b}, which is no move" for a, b in sorted(CAUSES.keys() - MOVES)]
+    out += [f"no words for the stop {k}" for k in get_args(StopKind) if k not in STOPS]
+    return out
+
+
+def render() -> str:
+    """The whole page."""
+    if wrong := problems():
+        raise SystemExit("scripts/docs/states.py: " + "; ".join(wrong))
+    return "\n".join(
+        [
+            "# States",
+            "",
+            "<!-- Generated by `python scripts/docs/states.py`; do not edit. -->",
+            "",
+            *_jobs(),
+            *_arrays(),
+            *_stops(),
+            *_resources(),
+        ]
+    )
+
+
+def _jobs() -> Iterable[str]:
+    yield "## Jobs"
+    yield ""
+    yield "`kernel/states.py` lists every legal move; `kernel/evolve.py` refuses any other with"
+    yield "`InvariantBroken`. AWS Batch has the same seven states."
+    yield ""
+    yield "```mermaid"
+    yield "stateDiagram-v2"
+    yield "    [*] --> SUBMITTED"
+    yield "    [*] --> PENDING"
+    for a, b in sorted(MOVES, key=_place):
+        yield f"    {a} --> {b}"
+    for status in STATUSES:
+        if status in TERMINAL:
+            yield f"    {status} --> [*]"
+    yield "```"
+    yield ""
+    yield "| state | group | meaning |"
+    yield "|---|---|---|"
+    for status in STATUSES:
+        yield f"| {status} | {_group(status)} | {MEANING[status]} |"
+    yield ""
+    yield "| from | to | event | because |"
+    yield "|---|---|---|---|"
+    yield "| (new) | SUBMITTED | JobSubmitted | SubmitJob |"
+    yield "| (new) | PENDING | JobSubmitted | SubmitJob, with a job to wait for |"
+    for move in sorted(MOVES, key=_place):
+        event, because = CAUSES[move]
+        yield f"| {move[0]} | {move[1]} | {event} | {because} |"
+    yield ""
+
+
+def _arrays() -> Iterable[str]:
+    yield "### Children of an array"
+    yield ""
+    yield "A child has no row until it leaves its first state. Until then its index lies in one"
+    yield "of the parent's ranges: `held` (shown as PENDING), `ready` (RUNNABLE) or `dropped`"
+    yield "(FAILED). It becomes a row (`ChildSpawned`) when it is placed, or fails in a small"
+    yield "group; from there it moves like any job, and `ChildMoved` keeps the parent's"
+    yield "statusSummary. The parent is only ever SUBMITTED, PENDING, SUCCEEDED or FAILED, and ends"
+    yield "when every child has ended."
+    yield ""
+
+
+def _stops() -> Iterable[str]:
+    yield "### Asked to end"
+    yield ""
+    yield "The first wish counts, and none of them is followed by a retry. While the attempt runs"
+    yield "down the job keeps its state."
+    yield ""
+    yield "| kind | by | effect |"
+    yield "|---|---|---|"
+    for kind, (by, effect) in STOPS.items():
+        yield f"| {kind} | {by} | {effect} |"
+    yield ""
+
+
+def _resources() -> Iterable[str]:
+    yield "## Job queues and compute environments"
+    yield ""
+    yield "Every change is accepted at once and settles in a step of its own, a follow-up command"
+    yield "that names the generation it belongs to. A step of an older generation does nothing."
+    yield ""
+    yield "```mermaid"
+    yield "stateDiagram-v2"
+    for a, b, _ in RESOURCE_MOVES:
+        yield f"    {a or '[*]'} --> {b or '[*]'}"
+    yield "```"
+    yield ""
+    yield "| from | to | because |"
+    yield "|---|---|---|"
+    for a, b, because in RESOURCE_MOVES:
+        yield f"| {a or '(new)'} | {b or '(gone)'} | {because} |"
+    yield ""
+    told = {a for a, _, _ in RESOURCE_MOVES} | {b for _, b, _ in RESOURCE_MOVES}
+    silent = [s for s in get_args(ResourceStatus) if s not in told]
+    yield f"AWS also knows {' and '.join(silent)}; no resource of a yard gets there yet. Beside its"
+    yield "status each has a `state`: a DISABLED queue takes no new jobs but goes on with those it"
+    yield "has, and a DISABLED compute environment gets no new attempts; what runs there goes on."
+    yield ""
+    yield "A job definition is ACTIVE until it is deregistered, then INACTIVE for ever; jobs that"
+    yield "were submitted with it go on."
+    yield ""
+
+
+def _place(move: tuple[Status, Status]) -> tuple[int, int]:
+    return STATUSES.index(move[0]), STATUSES.index(move[1])
+
+
+def _group(status: Status) -> str:
+    if status in WAITING:
+        return "waiting"
+    return "live" if status in LIVE else "ended"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render(), encoding="utf-8")
+    sys.stdout.write(f"wrote {PAGE}\n")
