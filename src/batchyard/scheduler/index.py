@@ -112,8 +112,8 @@ class LiveIndex:
         index = split_child(placement.job_id)[1]
         if job.array is not None and index is not None:
             self._ready(job, rg.intersection(rg.span(index, index + 1), job.array.ready))
-        elif job.status == "RUNNABLE":
-            self._wait(job)
+        else:
+            self.load(job)
 
     # --- reading it ------------------------------------------------------------------------
 
@@ -122,7 +122,8 @@ class LiveIndex:
         lines: list[Line] = []
         for name, line in self._lines.items():
             queue = self._queues.get(name)
-            if queue is not None and len(line):
+            # A queue that is being deleted ends its jobs; none of them should still start.
+            if queue is not None and queue.status != "DELETING" and len(line):
                 # One more than the window tells whether anybody waits behind it.
                 heads = line.heads(window + 1)
                 lines.append(

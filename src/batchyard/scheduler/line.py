@@ -58,6 +58,11 @@ class WaitingLine:
     def __len__(self) -> int:
         return len(self._members)
 
+    @property
+    def entries(self) -> int:
+        """How many it keeps, dead ones among them: what the line costs."""
+        return len(self._front) + len(self._heap)
+
     def get(self, job_id: str) -> Waiting | None:
         return self._members.get(job_id)
 
