@@ -85,7 +85,10 @@ def every_attempt_is_true(yard: KillableYard, batch: Any, load: Load) -> int:
     sleepers = [job for job in singles if kind_of(job["jobName"]).kind == "sleeper"]
     for job in sleepers:
         _stopped_in_time(job, load)
-    others = [job for job in singles if kind_of(job["jobName"]).kind != "sleeper"]
+    for job in (job for job in singles if kind_of(job["jobName"]).kind == "broken"):
+        _never_started(job, load)
+    apart = ("sleeper", "broken")
+    others = [job for job in singles if kind_of(job["jobName"]).kind not in apart]
     for job in others:
         _true_to_its_name(job, load)
     with ThreadPoolExecutor(4) as threads:
@@ -122,6 +125,14 @@ def _stopped_in_time(job: dict[str, Any], load: Load) -> None:
     # One that was stopped before it started has no exit code and no trace.
     assert _codes(job) in ([], [None], [143], [137]), told
     assert len(traces) == len([code for code in _codes(job) if code is not None]), told
+
+
+def _never_started(job: dict[str, Any], load: Load) -> None:
+    told = f"{job['jobId']}: {job.get('statusReason')} {job['attempts']}"
+    assert (job["status"], _codes(job)) == ("FAILED", [None]), told
+    reason = job["attempts"][0]["container"]["reason"]
+    assert reason.startswith("CannotStartContainerError"), told
+    assert not trace(load.ledger, job["jobId"]), told
 
 
 def _logs_are_whole(yard: KillableYard, job: dict[str, Any]) -> None:

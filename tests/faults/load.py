@@ -113,6 +113,7 @@ class Load:
         fails: int = 0,
         final: str = "code",
         depends_on: list[dict[str, str]] | None = None,
+        command: list[str] | None = None,
     ) -> str:
         """Raises whatever the client raises; then the job counts as not acknowledged."""
         job = Kind(kind=kind, number=self._next, fails=fails, final=final)
@@ -124,7 +125,8 @@ class Load:
             jobDefinition=DEFINITION,
             retryStrategy={"attempts": fails + 1},
             containerOverrides={
-                "environment": [{"name": k, "value": str(v)} for k, v in values.items()]
+                "environment": [{"name": k, "value": str(v)} for k, v in values.items()],
+                **({"command": command} if command else {}),
             },
             dependsOn=depends_on or [],
             **({"arrayProperties": {"size": size}} if size else {}),
@@ -162,6 +164,7 @@ class Load:
         self.submit(batch, "quick", depends_on=[{"jobId": first}, {"jobId": array}])
         for number in range(6):
             self.submit(batch, "quick", fails=number % 3)
+        self.submit(batch, "broken", command=["no-such-program"])
 
     @contextmanager
     def talking_to(self, yard: KillableYard) -> Iterator[Any]:

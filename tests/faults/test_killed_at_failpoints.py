@@ -1,10 +1,13 @@
 """SIGKILL of the server at each failpoint with 200 jobs in flight; then everything must be true."""
 
+import re
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 import pytest
 
+import batchyard
 from faults import audit
 from faults.killable_yard import KillableYard
 from faults.load import Act, Client, Load
@@ -17,25 +20,41 @@ Failpoints = Sequence[str]
 PROCESS: list[tuple[Failpoints, Failpoints]] = [
     (("dispatch.before_start:90",), ("reconcile.before_adopt:150", "dispatch.before_start:5")),
     (("dispatch.after_start:60",), ("dispatch.after_start:7", "dispatch.before_acknowledge:12")),
+    (("process.after_folder:70",), ("process.after_folder:6", "process.before_delete:3")),
     (("scheduling.after_plan:3",), ("scheduling.after_plan:3", "bus.before_write:9")),
     (("store.before_commit:9",), ("store.before_commit:7", "store.after_commit:8")),
     (("store.after_commit:9",), ("observe.before_report:4", "observe.after_report:4")),
     (("bus.before_write:20",), ("dispatch.before_remove:4", "dispatch.after_remove:4")),
+    (
+        ("dispatch.before_acknowledge:50",),
+        (
+            "dispatch.before_stop:1",
+            "dispatch.after_stop:1",
+            "dispatch.before_follow_up:2",
+            "dispatch.after_follow_up:3",
+        ),
+    ),
 ]
 DOCKER: list[tuple[Failpoints, Failpoints]] = [
     (
-        ("dispatch.before_start:30", "dispatch.after_start:30", "store.after_commit:9"),
+        ("dispatch.before_start:30", "docker.after_create:30", "dispatch.after_start:30"),
         (
             "reconcile.before_adopt:150",
             "dispatch.before_start:5",
+            "docker.after_create:6",
             "dispatch.after_start:7",
             "dispatch.before_acknowledge:12",
+            "dispatch.before_stop:1",
+            "docker.before_stop:1",
+            "dispatch.after_stop:1",
             "scheduling.after_plan:3",
             "bus.before_write:9",
             "store.before_commit:7",
             "store.after_commit:8",
             "observe.before_report:4",
             "observe.after_report:4",
+            "dispatch.before_follow_up:2",
+            "dispatch.after_follow_up:3",
             "dispatch.before_remove:4",
             "dispatch.after_remove:4",
         ),
@@ -94,7 +113,20 @@ def fall_at(yard: KillableYard, load: Load, failpoint: str, *acts: Act) -> None:
     assert client.refusal is None
 
 
-@pytest.mark.parametrize(("starting", "running"), PROCESS, ids=str)
+def test_no_failpoint_is_forgotten() -> None:
+    source = Path(batchyard.__file__).parent
+    named = {
+        name
+        for path in source.rglob("*.py")
+        for name in re.findall(r"_?failpoints?\(\s*\"([a-z_.]+)\"", path.read_text())
+    }
+    of_process = {point.partition(":")[0] for pair in PROCESS for point in (*pair[0], *pair[1])}
+    of_docker = {point.partition(":")[0] for pair in DOCKER for point in (*pair[0], *pair[1])}
+    assert of_process == {name for name in named if not name.startswith("docker.")}
+    assert of_docker == {name for name in named if not name.startswith("process.")}
+
+
+@pytest.mark.parametrize(("starting", "running"), PROCESS, ids=" ".join)
 def test_on_processes(
     process_yard: KillableYard, load: Load, starting: Failpoints, running: Failpoints
 ) -> None:
@@ -102,7 +134,7 @@ def test_on_processes(
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize(("starting", "running"), DOCKER, ids=str)
+@pytest.mark.parametrize(("starting", "running"), DOCKER, ids=" ".join)
 def test_on_containers(
     docker_yard: KillableYard, load: Load, starting: Failpoints, running: Failpoints
 ) -> None:

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 import msgspec
+import structlog
 
 from batchyard.control.port import Change, Clock, Failpoint, Listener, no_failpoint
 from batchyard.kernel.commands import Command
@@ -15,16 +16,25 @@ from batchyard.kernel.decide import decide
 from batchyard.kernel.decision import Decision
 from batchyard.kernel.effects import Effect, StartAttempt
 from batchyard.kernel.events import AttemptStarted
-from batchyard.kernel.faults import BatchyardError
+from batchyard.kernel.faults import BatchyardError, InvariantBroken
 from batchyard.kernel.job import Job, JobSpec
 from batchyard.kernel.view import View
 from batchyard.store.port import Store, Transaction
 
+log = structlog.get_logger(__name__)
+
+# What a defect in the kernel looks like. It spoils its own command and not the others of a batch;
+# what the store raises is not among them, for then all of them are undone.
+_DEFECTS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+
 
 class Due(msgspec.Struct, frozen=True, kw_only=True):
-    """An effect to dispatch; for a start also what it needs, read in the same transaction."""
+    """An effect to dispatch; for a start also what it needs, read in the same transaction.
 
-    outbox_id: int
+    `outbox_id` is None for one that is done again although the outbox holds it no more.
+    """
+
+    outbox_id: int | None
     effect: Effect
     start: "Start | None" = None
 
@@ -106,8 +116,8 @@ class Bus:
         await self.flush()
 
     async def _run(self, commands: Sequence[Command]) -> list[object]:
-        acknowledged, self._acknowledged = self._acknowledged, []
         self._failpoint("bus.before_write")
+        acknowledged, self._acknowledged = self._acknowledged, []
         try:
             outcomes = await self._store.write(
                 lambda tx: self._judge_all(tx, commands, acknowledged)
@@ -138,6 +148,10 @@ class Bus:
             except BatchyardError as fault:
                 outcomes.append(fault)
                 continue
+            except _DEFECTS as defect:
+                log.exception("command.defect", command=repr(command))
+                outcomes.append(_broken(command, defect))
+                continue
             ids = tx.record(decision) if decision.events or decision.effects else ()
             due = tuple(
                 _due(tx, outbox_id, effect)
@@ -156,6 +170,15 @@ class Bus:
             self._deadline(job_id, attempt, deadline_ms)
         if done.due:
             self._dispatch(done.due)
+
+
+def _broken(command: Command, defect: Exception) -> InvariantBroken:
+    fault = InvariantBroken(
+        f"{type(command).__name__} could not be judged: {type(defect).__name__}",
+        hint="Nothing was changed. This is a defect of Batchyard; its log holds the details.",
+    )
+    fault.__cause__ = defect
+    return fault
 
 
 def _due(tx: Transaction, outbox_id: int, effect: Effect) -> Due:

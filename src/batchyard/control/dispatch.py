@@ -6,6 +6,7 @@ before a crash is simply done again.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import nullcontext
 
 import structlog
 
@@ -15,7 +16,12 @@ from batchyard.control.injection import Surroundings
 from batchyard.control.port import Clock, Failpoint, no_failpoint
 from batchyard.executors.port import AttemptSpec, Executor, StartFailed
 from batchyard.kernel.effects import FollowUp, RemoveAttempt, StartAttempt, StopAttempt
-from batchyard.kernel.faults import BatchyardError, EngineUnavailable, SpecRejected
+from batchyard.kernel.faults import (
+    ClientFault,
+    EngineUnavailable,
+    SpecRejected,
+    StoreUnavailable,
+)
 from batchyard.kernel.ids import attempt_id
 from batchyard.store.port import Store
 
@@ -39,6 +45,7 @@ class Dispatcher:
         around: Surroundings,
         clock: Clock,
         report: Callable[[StartFailed], None],
+        once_recorded: Callable[[Callable[[], None]], None],
         failpoint: Failpoint = no_failpoint,
     ) -> None:
         self._bus = bus
@@ -47,6 +54,7 @@ class Dispatcher:
         self._around = around
         self._clock = clock
         self._report = report
+        self._once_recorded = once_recorded
         self._failpoint = failpoint
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._chains: dict[str, asyncio.Task[None]] = {}
@@ -60,16 +68,20 @@ class Dispatcher:
         for due in dues:
             match due.effect:
                 case FollowUp():
-                    self._spawn(self._follow(due))
+                    self._spawn(self._persist(due))
                 case StartAttempt() | StopAttempt() | RemoveAttempt() as effect:
                     self._chain(attempt_id(effect.job_id, effect.attempt), due)
 
     def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None] | None:
-        if self._group is None:
-            # Not open yet: the outbox holds it, and `resume` hands it in again at start.
-            work.close()
-            return None
-        return self._group.create_task(work)
+        if self._group is not None:
+            try:
+                return self._group.create_task(work)
+            except RuntimeError:
+                # The group is ending: the yard stops while a last command commits.
+                log.info("effect.left", hint="The next start takes it from the outbox.")
+        # Not open (any more): the outbox holds it, and the next start hands it in again.
+        work.close()
+        return None
 
     def _chain(self, name: str, due: Due) -> None:
         task = self._spawn(self._after(self._chains.get(name), due))
@@ -93,19 +105,34 @@ class Dispatcher:
         while not await self._try(due):
             await asyncio.sleep(PATIENCE_S[min(tries, len(PATIENCE_S) - 1)])
             tries += 1
-        self._failpoint("dispatch.before_acknowledge")
-        self._bus.acknowledge(due.outbox_id)
+            # What was read with the commit may be over by now, and must not start once more.
+            due = Due(outbox_id=due.outbox_id, effect=due.effect)
+        if isinstance(due.effect, StartAttempt):
+            # ORDER: a start that failed for good may have left nothing in the engine to tell of it.
+            # Until its report is on disk the start stays due, and would fail again.
+            self._once_recorded(lambda: self._acknowledge(due))
+        else:
+            self._acknowledge(due)
+
+    def _acknowledge(self, due: Due) -> None:
+        if due.outbox_id is not None:
+            self._failpoint("dispatch.before_acknowledge")
+            self._bus.acknowledge(due.outbox_id)
 
     async def _try(self, due: Due) -> bool:
-        async with self._slots:
-            try:
+        try:
+            # A follow-up needs no engine: it must not wait behind those that do.
+            async with nullcontext() if isinstance(due.effect, FollowUp) else self._slots:
                 await self._do(due)
-            except EngineUnavailable as fault:
-                log.warning("engine.unavailable", effect=repr(due.effect), reason=fault.message)
-                return False
-            except Exception:
-                log.exception("effect.failed", effect=repr(due.effect))
-                return False
+        except EngineUnavailable as fault:
+            log.warning("engine.unavailable", effect=repr(due.effect), reason=fault.message)
+            return False
+        except StoreUnavailable as fault:
+            log.error("effect.not_recorded", effect=repr(due.effect), reason=fault.message)
+            return False
+        except Exception:
+            log.exception("effect.failed", effect=repr(due.effect))
+            return False
         return True
 
     async def _do(self, due: Due) -> None:
@@ -113,13 +140,15 @@ class Dispatcher:
             case StartAttempt() as effect:
                 await self._start(due, effect)
             case StopAttempt(job_id=job_id, attempt=attempt):
+                self._failpoint("dispatch.before_stop")
                 await self._executor.stop(attempt_id(job_id, attempt))
+                self._failpoint("dispatch.after_stop")
             case RemoveAttempt(job_id=job_id, attempt=attempt):
                 self._failpoint("dispatch.before_remove")
                 await self._executor.remove(attempt_id(job_id, attempt))
                 self._failpoint("dispatch.after_remove")
-            case FollowUp():
-                pass
+            case FollowUp() as effect:
+                await self._follow(effect)
 
     async def _start(self, due: Due, effect: StartAttempt) -> None:
         start = due.start or await self._store.write(lambda tx: start_of(tx, effect.job_id))
@@ -151,11 +180,11 @@ class Dispatcher:
             around=self._around,
         )
 
-    async def _follow(self, due: Due) -> None:
-        if isinstance(due.effect, FollowUp):
-            try:
-                await self._bus.execute(due.effect.command)
-            except BatchyardError as fault:
-                # A refused follow-up would be refused for ever: say so and let it go.
-                log.error("follow_up.refused", command=repr(due.effect), reason=fault.message)
-            self._bus.acknowledge(due.outbox_id)
+    async def _follow(self, effect: FollowUp) -> None:
+        self._failpoint("dispatch.before_follow_up")
+        try:
+            await self._bus.execute(effect.command)
+        except ClientFault as fault:
+            # A refused follow-up would be refused for ever: say so and let it go.
+            log.error("follow_up.refused", command=repr(effect), reason=fault.message)
+        self._failpoint("dispatch.after_follow_up")

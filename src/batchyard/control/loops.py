@@ -1,7 +1,7 @@
 """Starts and stops the control layer: index rebuilt, attempts recovered, loops running.
 
-The numbered order of a start: 1 executor opened; 2 index loaded from the open jobs; 3 deadlines of
-running attempts; 4 loops; 5 live attempts adopted and the outbox handed in; 6 the first pass.
+The numbered order of a start: 1 executor opened; 2 index loaded from the open jobs; 3 loops;
+4 live attempts adopted and the outbox handed in; 5 deadlines of running attempts; 6 the first pass.
 """
 
 import asyncio
@@ -22,6 +22,8 @@ from batchyard.control.supervise import supervise
 from batchyard.control.timers import Timers
 from batchyard.executors.port import Executor, Probe
 from batchyard.kernel import events as ev
+from batchyard.kernel.faults import StoreUnavailable
+from batchyard.kernel.ids import attempt_id
 from batchyard.scheduler.index import LiveIndex
 from batchyard.scheduler.snapshot import Instance
 from batchyard.store.port import Reader, Store
@@ -59,6 +61,7 @@ class Control:
             around=around,
             clock=clock,
             report=self._observer.observe,
+            once_recorded=self._observer.once_recorded,
             failpoint=failpoint,
         )
         self.scheduling = Scheduling(
@@ -85,8 +88,6 @@ class Control:
         """
         self.probe = await self._executor.open(self._observer.observe)
         await self._store.read(self._load)
-        for job_id, attempt, deadline_ms in await self._store.read(_deadlines):
-            self._timers.add(job_id, attempt, deadline_ms)
         return self.probe
 
     def _load(self, reader: Reader) -> None:
@@ -96,6 +97,7 @@ class Control:
             self.index.apply(ev.QueueSaved(queue=queue), None)
         for job in reader.open_jobs():
             self.index.load(job)
+            self.scheduling.load(job)
 
     async def serve(self, ready: asyncio.Event) -> None:
         """Run all loops; sets `ready` once recovery is done. Ends by cancellation."""
@@ -109,8 +111,13 @@ class Control:
                 }
                 for name, loop in loops.items():
                     group.create_task(supervise(name, loop))
-                adopted = await self._reconciler.recover()
-                log.info("control.recovered", adopted=adopted)
+                recovered = await self._reconciler.recover()
+                log.info("control.recovered", adopted=recovered.adopted)
+                # ORDER: after the look at the engine. An attempt that ended while nobody watched is
+                # about to be reported, and must not be timed out for the yard's own absence.
+                for job_id, attempt, deadline_ms in await self._store.read(_deadlines):
+                    if attempt_id(job_id, attempt) not in recovered.ended:
+                        self._timers.add(job_id, attempt, deadline_ms)
                 loops = {
                     "scheduling": self.scheduling.serve,
                     "sweep": lambda: sweep_dangling(self._reconciler),
@@ -123,8 +130,13 @@ class Control:
                 self.scheduling.wake()
                 ready.set()
         finally:
-            await self.bus.drain()
-            await self._executor.close()
+            try:
+                await self.bus.drain()
+            except StoreUnavailable as fault:
+                # What was not acknowledged is done once more at the next start.
+                log.warning("acknowledgements.not_written", reason=fault.message)
+            finally:
+                await self._executor.close()
 
 
 def _deadlines(reader: Reader) -> list[tuple[str, int, int]]:

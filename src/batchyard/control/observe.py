@@ -5,6 +5,7 @@ seen again: the attempt stays in the engine until its end is on disk.
 """
 
 import asyncio
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -33,11 +34,15 @@ class Observer:
     def __init__(self, bus: Bus, *, failpoint: Failpoint = no_failpoint) -> None:
         self._bus = bus
         self._failpoint = failpoint
-        self._seen: asyncio.Queue[Observation] = asyncio.Queue()
+        self._seen: asyncio.Queue[Observation | Callable[[], None]] = asyncio.Queue()
 
     def observe(self, observation: Observation) -> None:
         """Take an observation over; returns at once. Call on the event loop."""
         self._seen.put_nowait(observation)
+
+    def once_recorded(self, act: Callable[[], None]) -> None:
+        """Call `act` when everything observed before is on disk; never, if the yard dies first."""
+        self._seen.put_nowait(act)
 
     async def serve(self) -> None:
         """Report for ever."""
@@ -45,9 +50,14 @@ class Observer:
             seen = [await self._seen.get()]
             while len(seen) < MOST and not self._seen.empty():
                 seen.append(self._seen.get_nowait())
-            self._failpoint("observe.before_report")
-            await self._report([command(observation) for observation in seen])
-            self._failpoint("observe.after_report")
+            commands = _commands(one for one in seen if not callable(one))
+            if commands:
+                self._failpoint("observe.before_report")
+                await self._report(commands)
+                self._failpoint("observe.after_report")
+            for one in seen:
+                if callable(one):
+                    one()
 
     async def _report(self, commands: list[Command]) -> None:
         outcomes: list[object] | None = None
@@ -62,8 +72,23 @@ class Observer:
                 log.error("report.refused", command=repr(judged), reason=str(outcome))
 
 
+def _commands(observations: Iterable[Observation]) -> list[Command]:
+    out: list[Command] = []
+    for observation in observations:
+        try:
+            out.append(command(observation))
+        except ValueError as error:
+            # A driver's defect, or a stranger's name under our label: nothing of ours.
+            log.error("observation.foreign", observation=repr(observation), reason=str(error))
+    return out
+
+
 def command(observation: Observation) -> Command:
-    """The command an observation comes to."""
+    """The command an observation comes to.
+
+    Raises:
+        ValueError: it is about something that was not named by `attempt_id`.
+    """
     job_id, attempt = split_attempt(observation.attempt_id)
     match observation:
         case Started():

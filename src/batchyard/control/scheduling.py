@@ -16,7 +16,9 @@ from batchyard.control.bus import Bus
 from batchyard.control.port import Change, Clock, Failpoint, no_failpoint
 from batchyard.kernel import events as ev
 from batchyard.kernel.commands import Explain, PlaceAttempt
+from batchyard.kernel.faults import StoreUnavailable
 from batchyard.kernel.ids import split_child
+from batchyard.kernel.job import Job
 from batchyard.scheduler.index import LiveIndex
 from batchyard.scheduler.plan import Placement, Plan, Refusal, plan
 from batchyard.store.port import Store
@@ -80,11 +82,19 @@ class Scheduling:
             if isinstance(event, _OPENING):
                 self._wake.set()
 
+    def load(self, job: Job) -> None:
+        """Take in an open job at start: who said then why the queue was blocked."""
+        waits = job.status == ("RUNNABLE" if job.array is None else "PENDING")
+        if waits and job.status_reason is not None:
+            self._blocked[job.queue] = (job.job_id, job.status_reason)
+
     def wake(self) -> None:
         self._wake.set()
 
     async def serve(self) -> None:
         """Run passes for ever, each after whatever woke it; a burst of events is one pass."""
+        # The pass that ended this loop, if one did, left something undone.
+        self._wake.set()
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -118,18 +128,22 @@ class Scheduling:
             return 0
         for placement in planned.placements:
             self.index.reserve(placement)
-        outcomes = await self._bus.execute_all(
-            [
-                PlaceAttempt(
-                    job_id=p.job_id,
-                    attempt=p.attempt,
-                    compute_environment=p.compute_environment,
-                    instance_id=p.instance_id,
-                    gpu_ids=p.gpu_ids,
-                )
-                for p in planned.placements
-            ]
-        )
+        commands = [
+            PlaceAttempt(
+                job_id=p.job_id,
+                attempt=p.attempt,
+                compute_environment=p.compute_environment,
+                instance_id=p.instance_id,
+                gpu_ids=p.gpu_ids,
+            )
+            for p in planned.placements
+        ]
+        try:
+            outcomes = await self._bus.execute_all(commands)
+        except StoreUnavailable:
+            for placement in planned.placements:
+                await self._undo(placement, False)
+            raise
         stale = 0
         for placement, outcome in zip(planned.placements, outcomes, strict=True):
             if outcome is not True:
@@ -154,6 +168,10 @@ class Scheduling:
             reason = refusal.explanation.status_reason
             if reason is not None:
                 now[refusal.queue] = (await self._speaker(refusal.job_id), reason)
+        if planned.unfinished:
+            # Queues of lower priority were not looked at: what they said still stands.
+            judged = {refusal.queue for refusal in planned.refusals}
+            now |= {queue: said for queue, said in self._blocked.items() if queue not in judged}
         commands = [
             Explain(job_id=job_id, status_reason=None)
             for queue, (job_id, _) in self._blocked.items()

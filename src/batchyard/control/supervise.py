@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from batchyard.kernel.faults import StoreUnavailable
+
 log = structlog.get_logger(__name__)
 
 PAUSE_S = 1.0
@@ -15,6 +17,9 @@ async def supervise(name: str, loop: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             await loop()
+        except StoreUnavailable as fault:
+            # No defect of the loop, so no traceback.
+            log.error("loop.stopped", loop=name, reason=fault.message, hint=fault.hint)
         except Exception:
             log.exception("loop.failed", loop=name, again_in_s=PAUSE_S)
         await asyncio.sleep(PAUSE_S)

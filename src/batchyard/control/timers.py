@@ -9,6 +9,7 @@ from heapq import heappop, heappush
 from batchyard.control.bus import Bus
 from batchyard.control.port import Clock
 from batchyard.kernel.commands import TimeOutAttempt
+from batchyard.kernel.faults import StoreUnavailable
 
 
 class Timers:
@@ -41,9 +42,16 @@ class Timers:
                 continue
 
     async def _fire(self) -> None:
-        due: list[TimeOutAttempt] = []
+        due: list[tuple[int, str, int]] = []
         while self._deadlines and self._deadlines[0][0] <= self._clock():
-            _, job_id, attempt = heappop(self._deadlines)
-            due.append(TimeOutAttempt(job_id=job_id, attempt=attempt))
-        if due:
-            await self._bus.execute_all(due)
+            due.append(heappop(self._deadlines))
+        if not due:
+            return
+        commands = [TimeOutAttempt(job_id=job_id, attempt=attempt) for _, job_id, attempt in due]
+        try:
+            await self._bus.execute_all(commands)
+        except StoreUnavailable:
+            # Nothing was written: these deadlines are still to come.
+            for deadline in due:
+                heappush(self._deadlines, deadline)
+            raise

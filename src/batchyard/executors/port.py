@@ -131,6 +131,14 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
 
+Failpoint = Callable[[str], None]
+"""Called by drivers at named places, where a fault test may kill the process."""
+
+
+def no_failpoint(name: str, /) -> None:
+    """The failpoint of a driver that nobody wants to kill."""
+
+
 class Executor(Protocol):
     """A driver. All methods are idempotent by attempt id and safe to call concurrently.
 

@@ -72,6 +72,8 @@ class _Server(uvicorn.Server):
 
 async def _serve(home: Path, settings: Settings, listener: socket.socket) -> None:
     port = listener.getsockname()[1]
+    # ORDER: before any job is started, for it is told this port and keeps it when the yard dies.
+    files.remember_port(home, port)
     async with running(
         home,
         settings=settings,
@@ -98,7 +100,6 @@ async def _serve(home: Path, settings: Settings, listener: socket.socket) -> Non
             loop.add_signal_handler(number, server.stop)
         # The socket listens already, so a client that is early waits in its queue.
         await asyncio.sleep(0)
-        files.remember_port(home, port)
         files.write_record(
             home,
             files.own_record(

@@ -35,11 +35,14 @@ from batchyard.server.home import ClientKey
 from batchyard.server.job_ids import job_ids
 from batchyard.server.keys import Keys
 from batchyard.server.settings import Settings
-from batchyard.store.port import AccessKey, Store
+from batchyard.store.port import AccessKey, Reader, Store
 from batchyard.store.sqlite import open_store
 from batchyard.wire.gateway import Gateway, ResponseHook
 
 log = structlog.get_logger(__name__)
+
+HELD_BY = "executor"
+"""The store's note of the executor that was used last."""
 
 
 def now_ms() -> int:
@@ -90,7 +93,17 @@ async def running(
         )
         endpoint = f"http://127.0.0.1:{port}"
         if executor is None:
-            executor = await choose_executor(settings, home=home, yard_id=yard_id, logs=logs)
+            executor = await choose_executor(
+                settings,
+                home=home,
+                yard_id=yard_id,
+                logs=logs,
+                holding=await store.read(_holding),
+                failpoint=failpoint,
+            )
+            name = executor.name
+            # ORDER: before it is given anything that it may hold when this server dies.
+            await store.write(lambda tx: tx.put_meta(HELD_BY, name))
         control = Control(
             store=store,
             executor=executor,
@@ -150,6 +163,10 @@ async def running(
     finally:
         logs.close()
         await store.close()
+
+
+def _holding(reader: Reader) -> str | None:
+    return reader.meta(HELD_BY) if reader.live_attempts() else None
 
 
 async def health(

@@ -16,7 +16,7 @@ from batchyard.executors.docker.inspected import Inspected
 from batchyard.executors.docker.tracked import Tracked
 from batchyard.executors.docker.watch import Watcher
 from batchyard.executors.policy import Policy
-from batchyard.executors.port import AttemptSpec
+from batchyard.executors.port import AttemptSpec, Failpoint, no_failpoint
 from batchyard.kernel.faults import ExecutorError
 
 CREATE_TIMEOUT_S = 240.0
@@ -42,6 +42,7 @@ class BringUp:
         policy: Policy,
         yard_id: str,
         create_timeout_s: float = CREATE_TIMEOUT_S,
+        failpoint: Failpoint = no_failpoint,
     ) -> None:
         self._engine = engine
         self._watcher = watcher
@@ -50,6 +51,7 @@ class BringUp:
         self._policy = policy
         self._yard_id = yard_id
         self._create_timeout_s = create_timeout_s
+        self._failpoint = failpoint
         self._learned: frozenset[Concession] = frozenset()
         self._programs: set[tuple[str, str, str]] = set()
 
@@ -136,6 +138,7 @@ class BringUp:
                     body=draft.body,
                     timeout_s=self._create_timeout_s,
                 )
+                self._failpoint("docker.after_create")
                 return None
             except NoAnswerInTime:
                 raise NeverStarts(timed_out("created", self._create_timeout_s)) from None

@@ -23,11 +23,13 @@ from batchyard.executors.docker.watch import Watcher, now_ms
 from batchyard.executors.policy import Policy
 from batchyard.executors.port import (
     AttemptSpec,
+    Failpoint,
     Lost,
     Observation,
     Probe,
     Sighting,
     StartFailed,
+    no_failpoint,
 )
 from batchyard.kernel.faults import EngineUnavailable
 from batchyard.logs.port import LogSink
@@ -56,12 +58,14 @@ class DockerExecutor:
         policy: Policy | None = None,
         socket: str | None = None,
         create_timeout_s: float = CREATE_TIMEOUT_S,
+        failpoint: Failpoint = no_failpoint,
     ) -> None:
         self._yard_id = yard_id
         self._logs = logs
         self._policy = policy or Policy()
         self._socket = socket
         self._create_timeout_s = create_timeout_s
+        self._failpoint = failpoint
         self._tasks = Tasks()
         self._log = structlog.get_logger("batchyard.executors.docker")
 
@@ -96,6 +100,7 @@ class DockerExecutor:
             policy=self._policy,
             yard_id=self._yard_id,
             create_timeout_s=self._create_timeout_s,
+            failpoint=self._failpoint,
         )
         self._watcher.open()
         warnings = []
@@ -226,6 +231,7 @@ class DockerExecutor:
                 if found.state == "created":
                     await self._bring_up.discard(name)
                     return
+                self._failpoint("docker.before_stop")
                 await self._engine.call(
                     "POST",
                     f"/containers/{name}/stop",

@@ -18,12 +18,14 @@ from batchyard.executors.policy import Policy
 from batchyard.executors.port import (
     AttemptSpec,
     Ended,
+    Failpoint,
     Lost,
     Observation,
     Probe,
     Sighting,
     Started,
     StartFailed,
+    no_failpoint,
 )
 from batchyard.executors.process import cgroups, claim
 from batchyard.executors.process.folder import GONE, AttemptFolder, delete_tree
@@ -84,6 +86,7 @@ class ProcessExecutor:
         policy: Policy | None = None,
         use_cgroups: bool = True,
         base_environment: Mapping[str, str] | None = None,
+        failpoint: Failpoint = no_failpoint,
     ) -> None:
         """Args:
         home: The yard's folder; attempts live in `<home>/attempts`.
@@ -97,6 +100,7 @@ class ProcessExecutor:
         self._sink = sink
         self._policy = policy if policy is not None else Policy()
         self._use_cgroups = use_cgroups
+        self._failpoint = failpoint
         base = base_environment if base_environment is not None else host_environment(os.environ)
         self._base = dict(base)
         digest = hashlib.sha256(self._attempts.encode()).hexdigest()[:12]
@@ -152,6 +156,7 @@ class ProcessExecutor:
         except EngineUnavailable:
             del self._watched[spec.attempt_id]
             raise
+        self._failpoint("process.after_folder")
         if created:
             self._send(watched)
         else:
@@ -193,6 +198,7 @@ class ProcessExecutor:
             if folder.read_exit() is None and not folder.take_for_nobody():
                 await self._kill(folder)
             self._forget(attempt_id)
+            self._failpoint("process.before_delete")
             doomed = folder.delete()
             if doomed is not None:
                 await asyncio.to_thread(delete_tree, doomed)

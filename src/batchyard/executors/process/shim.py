@@ -25,7 +25,8 @@ from batchyard.executors.process.launch import CannotStart, launch
 QUIET_START_S = 0.015
 """A command that ends within this time is reported only once, as ended.
 
-# CHOSEN: a start is news only if it lasts. It saves the yard a transition for each very short job.
+# CHOSEN: a start is news only if it lasts. It saves the yard a transition for each very short job
+# (ADR 16).
 """
 LEFTOVERS_DEADLINE_S = 10.0
 _COLLECT_EVERY = 256
@@ -77,8 +78,7 @@ class Shim:
         clean = True
         try:
             os.chdir(order["folder"])
-            # ORDER: after this line nobody else may run the attempt, and before it nobody did.
-            os.symlink(handle, "claim")
+            claim_here(order["folder"], handle)
         except (FileExistsError, FileNotFoundError):
             say(self._reports, {"event": "taken", "attempt_id": order["attempt_id"]})
         else:
@@ -181,6 +181,21 @@ class _Attempt:
                     raise
                 time.sleep(1.0)  # a full disk: the exit code is worth waiting for
         _send(self._reports, text)
+
+
+def claim_here(folder: str, handle: str) -> None:
+    """Take the attempt whose folder is the working directory.
+
+    Raises:
+        FileExistsError: another has it.
+        FileNotFoundError: it was removed.
+    """
+    # ORDER: after this line nobody else may run the attempt, and before it nobody did.
+    os.symlink(handle, "claim")
+    # A shim of a dead server may come here late, when another has long run the attempt and its
+    # folder is being removed: moved away first, then emptied, so that a claim finds room again.
+    if not os.path.samestat(os.stat("."), os.stat(folder)):
+        raise FileNotFoundError(folder)
 
 
 def write_exit(text: str, folder: str = ".") -> None:
