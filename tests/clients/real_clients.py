@@ -18,7 +18,7 @@ class AwsCli:
     ) -> None:
         self.yard = yard
         self.name = name
-        self._program = program
+        self.program = program
         self._options = options
 
     def __call__(self, *arguments: str) -> Any:
@@ -40,7 +40,7 @@ class AwsCli:
 
     def _execute(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [self._program, *self._options, *arguments],
+            [self.program, *self._options, *arguments],
             env={**self.yard.env(), "AWS_PAGER": ""},
             capture_output=True,
             text=True,
