@@ -1,17 +1,28 @@
 """Where a read comes from: exact local alignment of both strands, with parasail. No files here.
 
-A slice of 4,200 bases needs no index: Smith-Waterman against all of it takes parasail's vector code
-well under a millisecond and cannot miss the best place. Scores are those of bwa mem. For a whole
-genome, put bwa or minimap2 in the place of this module.
+A genome of 50,000 bases needs no index: Smith-Waterman against all of it takes parasail's vector
+code milliseconds for a read and cannot miss the best place. For a larger genome, put bwa or
+minimap2 in the place of this module.
 """
 
 from typing import Any, NamedTuple
 
-MATCH, MISMATCH = 1, -4
-# The first base of a gap costs the opening too.
-GAP_FIRST, GAP_NEXT = 7, 1
-# Below this score a hit is what chance gives; bwa mem draws the same line.
-MIN_SCORE = 30
+
+class Scoring(NamedTuple):
+    match: int
+    mismatch: int
+    gap_first: int
+    """The first base of a gap costs the opening too."""
+    gap_next: int
+    min_score: int
+    """Below this a hit is what chance gives."""
+
+
+# The scores of bwa mem; it draws the line of chance where we do.
+SHORT_READS = Scoring(match=1, mismatch=-4, gap_first=7, gap_next=1, min_score=30)
+# Single molecules err mostly by a base too many or too few, so gaps are cheap. Read backwards
+# (not complemented), the long reads of this example score at most 38: that is chance.
+LONG_READS = Scoring(match=2, mismatch=-4, gap_first=4, gap_next=2, min_score=60)
 MAX_MAPPING_QUALITY = 60
 
 MATCHED, INSERTED, DELETED = 0, 1, 2
@@ -39,31 +50,42 @@ def reverse_complement(bases: str) -> str:
 
 
 class Aligner:
-    def __init__(self, reference: str) -> None:
+    def __init__(self, reference: str, scoring: Scoring = SHORT_READS) -> None:
         import parasail
 
         self._parasail = parasail
-        self._matrix = parasail.matrix_create("ACGT", MATCH, MISMATCH)
+        self._scoring = scoring
+        self._matrix = parasail.matrix_create("ACGT", scoring.match, scoring.mismatch)
         self._reference = reference
 
     def align(self, bases: str) -> Hit | None:
         """The best place of a read, or None when no place is better than chance."""
         strands = (bases, reverse_complement(bases))
-        scores = [self._score(strand, self._reference) for strand in strands]
-        best = max(scores)
-        if best < MIN_SCORE:
+        found = [self._search(strand, self._reference) for strand in strands]
+        reverse = found[1].score > found[0].score
+        best = found[reverse].score
+        if best < self._scoring.min_score:
             return None
-        reverse = scores[1] > scores[0]
         read = strands[reverse]
+        # The path is traced only where the search ended. A gap costs at least gap_next a base, so
+        # an alignment with a positive score spans no more of the reference than this.
+        span = len(read) * (1 + self._scoring.match // self._scoring.gap_next)
+        window_end = found[reverse].end_ref + 1
+        window_start = max(0, window_end - span)
         traced = self._parasail.sw_trace_striped_sat(
-            read, self._reference, GAP_FIRST, GAP_NEXT, self._matrix
+            read,
+            self._reference[window_start:window_end],
+            self._scoring.gap_first,
+            self._scoring.gap_next,
+            self._matrix,
         )
-        ref_start, read_start, path, edits = self._path(traced)
-        ref_end, read_end = traced.end_ref + 1, traced.end_query + 1
+        in_window, read_start, path, edits = self._path(traced)
+        ref_start, ref_end = window_start + in_window, window_start + traced.end_ref + 1
+        read_end = traced.end_query + 1
         masked = (
             self._reference[:ref_start] + "N" * (ref_end - ref_start) + self._reference[ref_end:]
         )
-        second = max(self._score(strand, masked) for strand in strands)
+        second = max(self._search(strand, masked).score for strand in strands)
         return Hit(
             reverse=reverse,
             ref_start=ref_start,
@@ -76,9 +98,10 @@ class Aligner:
             mapping_quality=round(MAX_MAPPING_QUALITY * (1 - min(second, best) / best)),
         )
 
-    def _score(self, read: str, reference: str) -> int:
-        made = self._parasail.sw_striped_sat(read, reference, GAP_FIRST, GAP_NEXT, self._matrix)
-        return int(made.score)
+    def _search(self, read: str, reference: str) -> Any:
+        return self._parasail.sw_striped_sat(
+            read, reference, self._scoring.gap_first, self._scoring.gap_next, self._matrix
+        )
 
     def _path(self, traced: Any) -> tuple[int, int, Cigar, int]:
         """Where the alignment starts (reference, read), its operations, and how many edits."""

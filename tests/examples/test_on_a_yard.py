@@ -69,7 +69,7 @@ def run_demo(env: Env, output: Path, *more: str) -> subprocess.CompletedProcess[
 def test_the_pipeline_runs_as_processes(yard: Callable[[str], Env], tmp_path: Path) -> None:
     done = run_demo(yard("process"), tmp_path / "results")
     assert done.returncode == 0, done.stderr
-    assert "4/4  SUCCEEDED 4" in done.stdout
+    assert "5/5  SUCCEEDED 5" in done.stdout
     report = (tmp_path / "results" / "report.html").read_text()
     assert "10 variant sites" in report
 
@@ -92,7 +92,7 @@ def test_a_failing_child_ends_the_demo_with_its_log(
     done = run_demo(yard("process"), tmp_path / "results", "--python", str(broken))
     assert done.returncode == 1
     assert "FAILED, exit code 3" in done.stderr
-    for index in range(3):
+    for index in range(4):
         assert f"| no genome for child {index}" in done.stderr
     assert not (tmp_path / "results" / "report.html").exists()
 
