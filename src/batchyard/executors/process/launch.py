@@ -1,11 +1,10 @@
 """Turning an order into a running command. Part of the shim: standard library only.
 
 There are two ways. The quick one makes the process without copying the shim's memory, and serves
-almost every job. The other forks, to do in the child what can only be done there: give up root,
-lower limits, or enter a control group of version 2.
+every job that control groups of version 1 limit and nothing else. The other forks, to do in the
+child what can only be done there: give up root, lower limits, or enter a group of version 2.
 """
 
-import contextlib
 import ctypes
 import errno
 import os
@@ -51,8 +50,9 @@ def launch(order: dict[str, Any], layout: cgroups.Layout | None) -> int:
             os.chmod(".", 0o711)
         if layout is not None:
             cgroups.create(layout, order["attempt_id"], cgroups.Limits(*order["limits"]))
+        # A limit set on the command from outside comes too late for one that is quick to allocate.
         needs_fork = order["uid"] is not None or order["rlimits"]
-        if needs_fork or (layout is not None and layout.version == 2):
+        if needs_fork or layout is None or layout.version == 2:
             return _fork(order, layout, output)
         return _spawn(order, layout, output)
     except OSError as error:
@@ -61,15 +61,14 @@ def launch(order: dict[str, Any], layout: cgroups.Layout | None) -> int:
         os.close(output)
 
 
-def _spawn(order: dict[str, Any], layout: cgroups.Layout | None, output: int) -> int:
+def _spawn(order: dict[str, Any], layout: cgroups.Layout, output: int) -> int:
     argv, environment = order["argv"], order["environment"]
     # The shim enters the group so that the command is born in it, and leaves again at once.
-    if layout is not None:
-        cgroups.join(layout, order["attempt_id"])
+    cgroups.join(layout, order["attempt_id"])
     folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.chdir("work")
-        main = os.posix_spawn(
+        return os.posix_spawn(
             _find(argv[0], environment),
             argv,
             environment,
@@ -78,19 +77,13 @@ def _spawn(order: dict[str, Any], layout: cgroups.Layout | None, output: int) ->
             setsigmask=(),
             setsigdef=_IGNORED_BY_PYTHON,
         )
-        if layout is None:
-            # From outside, a moment late: no command gets past its limit in that time.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                resource.prlimit(main, _MEMORY, _memory_limit(order))
-        return main
     except (OSError, ValueError) as error:
         raise CannotStart(_explain(error, "exec", argv[0])) from error
     finally:
         # By descriptor: the command may have moved its folder already.
         os.fchdir(folder)
         os.close(folder)
-        if layout is not None:
-            cgroups.leave(layout)
+        cgroups.leave(layout)
 
 
 def _fork(order: dict[str, Any], layout: cgroups.Layout | None, output: int) -> int:
