@@ -90,10 +90,9 @@ def log_stream(draft: Draft, job: Job, attempt: str) -> str:
     """AWS: `<first 200 chars of the definition's name>/default/<ecs task id>`, new per attempt."""
     prefix = job.definition.rpartition(":")[0][:200]
     logging = draft.view.spec(job.root_id).container.get("logConfiguration")
-    if isinstance(logging, dict):
-        options = logging.get("options")
-        if isinstance(options, dict):
-            prefix = str(options.get("awslogs-stream-prefix") or prefix)
+    options = logging.get("options") if isinstance(logging, dict) else None
+    if isinstance(options, dict):
+        prefix = str(options.get("awslogs-stream-prefix") or prefix)
     return f"{prefix}/default/{task_id(attempt)}"
 
 

@@ -153,8 +153,6 @@ def admit(draft: Draft, job_id: str) -> None:
 
 def doom(draft: Draft, job: Job) -> None:
     """A dependency of a waiting job failed."""
-    if job.status in TERMINAL:
-        return
     if job.stop is not None:
         _stop_waiting(draft, job, job.stop)
     else:

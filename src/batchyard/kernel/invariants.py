@@ -7,6 +7,7 @@ Pure and for reading only: tests call it after every step; a yard may at start. 
 from collections.abc import Iterator, Mapping
 
 from batchyard.kernel import ranges as rg
+from batchyard.kernel.ids import split_child
 from batchyard.kernel.job import ArrayState, Job, JobSpec
 from batchyard.kernel.states import LIVE, TERMINAL, Status
 
@@ -148,13 +149,14 @@ def _at_rest(job: Job, spec: JobSpec, jobs: Mapping[str, Job]) -> Iterator[str]:
 
 def _ended(job_id: str, jobs: Mapping[str, Job]) -> bool:
     row = jobs.get(job_id)
-    if row is None:
-        # A child without a row; it is open unless its whole array has ended or it was dropped.
-        root, _, index = job_id.partition(":")
-        array = jobs[root].array
-        waiting = rg.EMPTY if array is None else rg.union(array.held, array.ready)
-        return not rg.contains(waiting, int(index))
-    return row.status in TERMINAL
+    if row is not None:
+        return row.status in TERMINAL
+    root, index = split_child(job_id)
+    parent = jobs.get(root)
+    if index is None or parent is None or parent.array is None:
+        # Nobody will ever tell of its end.
+        return True
+    return not rg.contains(rg.union(parent.array.held, parent.array.ready), index)
 
 
 def _n_to_n(held: rg.Ranges, upstream: str, jobs: Mapping[str, Job]) -> Iterator[str]:
@@ -163,8 +165,9 @@ def _n_to_n(held: rg.Ranges, upstream: str, jobs: Mapping[str, Job]) -> Iterator
         for index in rg.indexes(held)
         if (row := jobs.get(f"{upstream}:{index}")) is not None and row.status == "FAILED"
     )
-    array = jobs[upstream].array
-    for dropped in array.dropped if array is not None else ():
+    partner = jobs.get(upstream)
+    array = None if partner is None else partner.array
+    for dropped in () if array is None else array.dropped:
         failed = rg.union(failed, rg.intersection(held, dropped.ranges))
     if failed:
         yield f"holds children {failed} whose partners of {upstream} FAILED"

@@ -204,6 +204,13 @@ def test_telling_twice_or_too_early_changes_nothing(world: World) -> None:
     assert world.last.events == ()
     world.do(cmd.ReleaseDependents(upstream="unknown"))
     assert world.last.events == ()
+    third = world.submit(depends_on=[first, world.submit()])
+    world.execute(first)
+    world.settle()
+    row = world.job(third)
+    world.do(early)
+    assert world.last.events == ()
+    assert world.job(third) == row
     world.drain()
     row = world.job(second)
     world.do(early)
