@@ -71,7 +71,7 @@ def test_the_pipeline_runs_as_processes(yard: Callable[[str], Env], tmp_path: Pa
     assert done.returncode == 0, done.stderr
     assert "5/5  SUCCEEDED 5" in done.stdout
     report = (tmp_path / "results" / "report.html").read_text()
-    assert "10 variant sites" in report
+    assert "<b>10</b> variant sites" in report
 
 
 @pytest.mark.engine
@@ -80,7 +80,7 @@ def test_the_pipeline_runs_as_containers(
 ) -> None:
     done = run_demo(yard("docker"), tmp_path / "results", "--image", image)
     assert done.returncode == 0, done.stderr
-    assert "10 variant sites" in (tmp_path / "results" / "report.html").read_text()
+    assert "<b>10</b> variant sites" in (tmp_path / "results" / "report.html").read_text()
 
 
 def test_a_failing_child_ends_the_demo_with_its_log(

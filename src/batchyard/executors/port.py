@@ -39,7 +39,7 @@ class Tmpfs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AttemptSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a driver needs to run one attempt. Values are final: merged, substituted, injected."""
+    """All a driver needs to run one attempt. Values are final: merged, substituted, injected."""
 
     attempt_id: str
     """Unique and safe as a file, container or label name: `<uuid>[.i<index>].a<attempt>`."""
@@ -97,7 +97,10 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class StartFailed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The attempt never ran and never will. `reason` is an ECS text: `CannotPullContainerError: ...`."""
+    """The attempt never ran and never will.
+
+    `reason` is an ECS text: `CannotPullContainerError: ...`.
+    """
 
     attempt_id: str
     at_ms: int
@@ -149,7 +152,9 @@ class Executor(Protocol):
     name: str
 
     async def open(self, observe: Callable[[Observation], None]) -> Probe:
-        """Connect and probe. `observe` is called on the event loop, once per fact (repeats allowed).
+        """Connect and probe.
+
+        `observe` is called on the event loop, once per fact (repeats allowed).
 
         Raises:
             EngineUnavailable: no engine answers; the message says how to start one.
@@ -185,7 +190,7 @@ class Executor(Protocol):
         """Everything of this yard that the engine holds, ended attempts included."""
 
     async def remove(self, attempt_id: str) -> None:
-        """Forget an attempt: kill it if it still lives, delete the container or the scratch folder."""
+        """Forget an attempt: kill it if it still lives, delete its container or scratch folder."""
 
     async def close(self) -> None:
         """Stop watching and release connections. Running attempts go on."""
