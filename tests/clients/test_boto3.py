@@ -1,5 +1,7 @@
 """boto3 against a live yard: every paginator Batch has, errors as classes, logs by their tokens."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -7,6 +9,7 @@ import botocore.loaders
 import pytest
 from botocore.exceptions import ClientError
 
+from batchyard.server.response_check import VARIABLE
 from batchyard.testing.server import LiveYard, until
 
 pytestmark = pytest.mark.clients
@@ -158,6 +161,13 @@ def test_unknown_things_are_left_out(batch: Any) -> None:
     found = batch.describe_compute_environments(computeEnvironments=["nowhere"])
     assert found["computeEnvironments"] == []
     assert batch.describe_job_definitions(jobDefinitions=["none:1"])["jobDefinitions"] == []
+
+
+def test_the_yard_of_these_tests_checks_its_answers(live: LiveYard) -> None:
+    """What tests/conftest.py asks for has reached the server, so that a wrong answer is noticed."""
+    environ = Path(f"/proc/{live.pid}/environ").read_bytes().split(b"\0")
+
+    assert f"{VARIABLE}={os.environ[VARIABLE]}".encode() in environ
 
 
 def test_batch_has_no_waiters(batch: Any) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from batchyard.server.response_check import VARIABLE as CHECK_RESPONSES
+
 pytestmark = pytest.mark.clients
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -26,7 +28,7 @@ class Yard:
         clean = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("AWS_", "BATCHYARD_"))
+            if not name.startswith(("AWS_", "BATCHYARD_")) or name == CHECK_RESPONSES
         }
         return {**clean, "BATCHYARD_HOME": str(self.home)}
 
