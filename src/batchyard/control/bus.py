@@ -97,7 +97,7 @@ class Bus:
         """Execute commands in one transaction; each answer is a reply or the fault it met."""
         task = asyncio.ensure_future(self._run(commands))
         self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        task.add_done_callback(self._over)
         return await asyncio.shield(task)
 
     def acknowledge(self, outbox_id: int) -> None:
@@ -114,6 +114,12 @@ class Bus:
         while self._under_way:
             await asyncio.wait(self._under_way)
         await self.flush()
+
+    def _over(self, task: "asyncio.Task[list[object]]") -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            # Whoever asked may have gone away: then nobody else takes the fault.
+            task.exception()
 
     async def _run(self, commands: Sequence[Command]) -> list[object]:
         self._failpoint("bus.before_write")

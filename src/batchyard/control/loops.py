@@ -19,6 +19,7 @@ from batchyard.control.port import Clock, Failpoint, no_failpoint
 from batchyard.control.reconcile import Reconciler
 from batchyard.control.scheduling import Scheduling
 from batchyard.control.supervise import supervise
+from batchyard.control.time_limits import TimeLimits
 from batchyard.control.timers import Timers
 from batchyard.executors.port import Executor, Probe
 from batchyard.kernel import events as ev
@@ -73,10 +74,12 @@ class Control:
             failpoint=failpoint,
         )
         self._timers = Timers(self.bus, clock=clock)
+        self._time_limits = TimeLimits(bus=self.bus, store=store, clock=clock)
         self._reconciler = Reconciler(
             store=store, executor=executor, dispatcher=self._dispatcher, failpoint=failpoint
         )
         self.bus.listen(self.scheduling.listen)
+        self.bus.listen(self._time_limits.listen)
         self.bus.connect(dispatch=self._dispatcher.submit, deadline=self._timers.add)
         self.probe: Probe | None = None
 
@@ -97,6 +100,7 @@ class Control:
             self.index.apply(ev.QueueSaved(queue=queue), None)
         for job in reader.open_jobs():
             self.index.load(job)
+            self._time_limits.load(job)
             self.scheduling.load(job)
 
     async def serve(self, ready: asyncio.Event) -> None:
@@ -120,6 +124,7 @@ class Control:
                         self._timers.add(job_id, attempt, deadline_ms)
                 loops = {
                     "scheduling": self.scheduling.serve,
+                    "time_limits": self._time_limits.serve,
                     "sweep": lambda: sweep_dangling(self._reconciler),
                     "purge": lambda: purge_ended(
                         self._store, clock=self._clock, keep_days=self._keep_days

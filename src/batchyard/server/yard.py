@@ -1,8 +1,8 @@
 """One yard, assembled: store, executor, control, gateway. Knows every part; holds no logic."""
 
 import asyncio
+import secrets
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from itertools import count
@@ -53,6 +53,7 @@ class Yard(msgspec.Struct, frozen=True, kw_only=True):
     """A running yard. `gateway` is an ASGI application for HTTP requests."""
 
     gateway: Gateway
+    keys: Keys
     control: Control
     store: Store
     probe: Probe
@@ -119,6 +120,8 @@ async def running(
             failpoint=failpoint,
         )
         probe = await control.open()
+        # Only the key of `credentials.json` counts: deleting that file makes a new one.
+        keys = Keys(_owner(store, key), jobs=jobs, account=realm.account)
         gateway = Gateway(
             handlers=batch_handlers(
                 Reach(
@@ -139,7 +142,7 @@ async def running(
                 started_at_ms=now_ms(),
             ),
             plain={CREDENTIALS_PATH: credentials_handler(jobs), "/health": health},
-            keys=Keys(store.read_now(lambda r: r.access_keys()), jobs=jobs, account=realm.account),
+            keys=keys,
             region=realm.region,
             clock=now_ms,
             on_response=on_response,
@@ -151,6 +154,7 @@ async def running(
             await furnish(control.bus, store)
             yield Yard(
                 gateway=gateway,
+                keys=keys,
                 control=control,
                 store=store,
                 probe=probe,
@@ -197,9 +201,14 @@ async def _identity(store: Store, *, realm: Realm, key: ClientKey) -> str:
         )
         await store.write(lambda tx: tx.put_access_key(access_key))
     if not await store.read(lambda r: r.meta("yard_secret")):
-        secret = uuid.uuid4().hex + uuid.uuid4().hex
+        secret = secrets.token_hex(32)
         await store.write(lambda tx: tx.put_meta("yard_secret", secret))
     return await store.read(lambda r: r.meta("yard_id")) or ""
+
+
+def _owner(store: Store, key: ClientKey) -> list[AccessKey]:
+    known = store.read_now(lambda r: r.access_key(key.access_key_id))
+    return [known] if known is not None else []
 
 
 def _counter(first: int) -> Callable[[], int]:
