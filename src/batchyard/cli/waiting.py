@@ -25,6 +25,7 @@ from batchyard.cli.jobs import (
 from batchyard.cli.output import amount_of_time, is_terminal
 
 PLAIN_LINE_EVERY_S: Final = 30.0
+STALLED_AFTER_S: Final = 10.0
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 2.0
 _BAR_CELLS: Final = 24
@@ -48,6 +49,22 @@ class Progress:
     _first_done: int = field(default=-1, init=False)
     _last_plain_s: float = field(default=0.0, init=False)
     _last_text: str = field(default="", init=False)
+    _stalled_since_s: float | None = field(default=None, init=False)
+    _said: bool = field(default=False, init=False)
+
+    def stalled(self, counts: Mapping[str, int], now_s: float, job_id: str) -> None:
+        """Say once how to find out more when nothing has run for a while."""
+        live = counts.get("STARTING", 0) + counts.get("RUNNING", 0)
+        if live or self._stalled_since_s is None:
+            self._stalled_since_s = None if live else now_s
+        if self.quiet or self._said or self._stalled_since_s is None:
+            return
+        if now_s - self._stalled_since_s >= STALLED_AFTER_S:
+            self._said = True
+            start = "\r\x1b[K" if is_terminal(self.stream) else ""
+            self.stream.write(f"{start}nothing runs yet; see why: batchyard explain {job_id}\n")
+            self.stream.flush()
+            self._last_text = ""
 
     def show(self, counts: Mapping[str, int], now_s: float) -> None:
         done = sum(counts.get(state, 0) for state in FINISHED)
@@ -122,6 +139,7 @@ def await_jobs(
             waiting = [name for name, job in jobs.items() if job["status"] not in FINISHED]
             if not waiting or (any_one and len(waiting) < len(jobs)):
                 return jobs
+            progress.stalled(counts, now_s, waiting[0])
             if timeout_s is not None and now_s - began_s >= timeout_s:
                 raise DeadlinePassed(
                     f"{len(waiting)} of {len(jobs)} jobs not finished after "

@@ -183,3 +183,20 @@ def test_a_job_that_failed_without_a_code_never_looks_like_success(
 
 def test_success_and_still_running_are_no_failure(a_job: JobMaker) -> None:
     judge({"a": a_job("a", status="SUCCEEDED"), "b": a_job("b")}, exit_code_from_job=False)
+
+
+def test_a_wait_in_which_nothing_runs_says_once_how_to_find_out_why() -> None:
+    progress = Progress(stream=io.StringIO())
+    for second in range(0, 60, 2):
+        progress.stalled({"RUNNABLE": 3}, float(second), "job-1")
+
+    written = progress.stream.getvalue()  # type: ignore[attr-defined]
+    assert written == "nothing runs yet; see why: batchyard explain job-1\n"
+
+
+def test_a_job_that_runs_now_and_then_is_not_stalled() -> None:
+    progress = Progress(stream=io.StringIO())
+    for second in range(0, 60, 2):
+        progress.stalled({"RUNNABLE": 3, "RUNNING": second % 8 == 0}, float(second), "job-1")
+
+    assert progress.stream.getvalue() == ""  # type: ignore[attr-defined]
