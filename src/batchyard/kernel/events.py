@@ -17,6 +17,16 @@ Kind = Literal["job", "queue", "compute_environment", "definition"]
 Key = tuple[Kind, str]
 
 
+class _OfJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A fact about the row of one job."""
+
+    job_id: str
+
+    @property
+    def key(self) -> Key:
+        return ("job", self.job_id)
+
+
 class JobSubmitted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A single job or an array parent enters; `job.status` is its first state."""
 
@@ -38,115 +48,68 @@ class ChildSpawned(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         return ("job", self.job.job_id)
 
 
-class Watched(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class Watched(_OfJob, frozen=True, kw_only=True, tag=True):
     """The first dependent of this job was submitted."""
 
-    job_id: str
 
-    @property
-    def key(self) -> Key:
-        return ("job", self.job_id)
-
-
-class DependencyMet(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    job_id: str
+class DependencyMet(_OfJob, frozen=True, kw_only=True, tag=True):
     upstream: str
 
-    @property
-    def key(self) -> Key:
-        return ("job", self.job_id)
 
-
-class JobRunnable(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class JobRunnable(_OfJob, frozen=True, kw_only=True, tag=True):
     """All dependencies of a single job are met."""
 
-    job_id: str
     at_ms: int
 
-    @property
-    def key(self) -> Key:
-        return ("job", self.job_id)
 
-
-class GatePassed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class GatePassed(_OfJob, frozen=True, kw_only=True, tag=True):
     """A per-child dependency of an array let these indexes through."""
 
-    job_id: str
     upstream: str
     ranges: Ranges
 
-    @property
-    def key(self) -> Key:
-        return ("job", self.job_id)
 
-
-class ChildrenReady(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class ChildrenReady(_OfJob, frozen=True, kw_only=True, tag=True):
     """Children without rows become RUNNABLE: held -> ready."""
 
-    job_id: str
     ranges: Ranges
     at_ms: int
 
-    @property
-    def key(self) -> Key:
-        return ("job", self.job_id)
 
-
-class ChildrenDropped(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class ChildrenDropped(_OfJob, frozen=True, kw_only=True, tag=True):
     """Children without rows fail together: held or ready -> dropped."""
 
-    job_id: str
     ranges: Ranges
     reason: str
     at_ms: int
     stop: StopKind | None = None
 
-    @property
-    def key(self) -> Key:
-        return ("job", self.job_id)
 
-
-class ChildMoved(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class ChildMoved(_OfJob, frozen=True, kw_only=True, tag=True):
     """The parent's tally follows a child's row. `source` None: the row is new (held or ready)."""
 
-    job_id: str
     index: int
     source: Status | None
     target: Status
     at_ms: int
 
-    @property
-    def key(self) -> Key:
-        return ("job", self.job_id)
 
-
-class AttemptPlaced(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class AttemptPlaced(_OfJob, frozen=True, kw_only=True, tag=True):
     """RUNNABLE -> STARTING: the attempt now holds its resources."""
 
-    job_id: str
     attempt: Attempt
 
-    @property
-    def key(self) -> Key:
-        return ("job", self.job_id)
 
-
-class AttemptStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class AttemptStarted(_OfJob, frozen=True, kw_only=True, tag=True):
     """STARTING -> RUNNING."""
 
-    job_id: str
     at_ms: int
     notes: tuple[str, ...] = ()
 
-    @property
-    def key(self) -> Key:
-        return ("job", self.job_id)
 
-
-class AttemptEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class AttemptEnded(_OfJob, frozen=True, kw_only=True, tag=True):
     """The live attempt is over and the job moves to `next`: a retry, SUCCEEDED or FAILED."""
 
-    job_id: str
     at_ms: int
     next: Status
     status_reason: str | None
@@ -156,54 +119,30 @@ class AttemptEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     reason: str | None = None
     notes: tuple[str, ...] = ()
 
-    @property
-    def key(self) -> Key:
-        return ("job", self.job_id)
 
-
-class StopRequested(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    job_id: str
+class StopRequested(_OfJob, frozen=True, kw_only=True, tag=True):
     kind: StopKind
     reason: str
     at_ms: int
 
-    @property
-    def key(self) -> Key:
-        return ("job", self.job_id)
 
-
-class JobEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class JobEnded(_OfJob, frozen=True, kw_only=True, tag=True):
     """A job ends without a live attempt: cancelled, dependency failed, or an array is complete."""
 
-    job_id: str
     status: Status
     status_reason: str | None
     at_ms: int
 
-    @property
-    def key(self) -> Key:
-        return ("job", self.job_id)
 
-
-class Explained(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class Explained(_OfJob, frozen=True, kw_only=True, tag=True):
     """Why a RUNNABLE job at the head of its queue waits; None when nothing blocks it."""
 
-    job_id: str
     status_reason: str | None
 
-    @property
-    def key(self) -> Key:
-        return ("job", self.job_id)
 
-
-class JobTagged(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    job_id: str
+class JobTagged(_OfJob, frozen=True, kw_only=True, tag=True):
     tags: dict[str, str]
     """The whole set after the change."""
-
-    @property
-    def key(self) -> Key:
-        return ("job", self.job_id)
 
 
 class QueueSaved(msgspec.Struct, frozen=True, kw_only=True, tag=True):
