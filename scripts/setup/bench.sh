@@ -1,17 +1,22 @@
 #!/usr/bin/env bash
-# Run every benchmark, or those named: scripts/setup/bench.sh [benchmarks/bench_x.py ...]
+# Run every benchmark, or those named: scripts/setup/bench.sh [benchmarks/submit_rate.py ...]
+# Each prints its own lines: what was measured, side by side, and the target. Together they take
+# some minutes; nothing else should run on the machine.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 scripts/setup/environment.sh dev
-shopt -s nullglob
 if [ $# = 0 ]; then
-  set -- benchmarks/bench_*.py
+  # lab.py is what the benchmarks share.
+  mapfile -t found < <(ls benchmarks/*.py | grep -v '/lab\.py$')
+  set -- "${found[@]}"
 fi
-if [ $# = 0 ]; then
-  echo "bench: benchmarks/ has no bench_*.py" >&2
-  exit 1
-fi
+failed=()
 for one in "$@"; do
   printf '\n== %s\n' "$one"
-  .venv/bin/python "$one"
+  # One that fails must not hide what the others measure.
+  .venv/bin/python "$one" || failed+=("$one")
 done
+if [ "${#failed[@]}" != 0 ]; then
+  printf '\nbench: these failed: %s\n' "${failed[*]}" >&2
+  exit 1
+fi
