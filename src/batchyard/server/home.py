@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from batchyard.kernel.faults import InvalidRequest
+
 _UPPER = string.ascii_uppercase + "234567"
 
 
@@ -30,17 +32,40 @@ class ServerRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def prepare(home: Path) -> None:
-    """Make the home, closed to other users."""
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Make the home, closed to other users. One that is there keeps its mode.
+
+    Raises:
+        InvalidRequest: it cannot be made, or is no folder this user may write to.
+    """
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        usable = os.access(home, os.R_OK | os.W_OK | os.X_OK)
+        trouble = "" if usable else "this user may not write to it"
+    except OSError as error:
+        trouble = error.strerror or str(error)
+    if trouble:
+        raise InvalidRequest(
+            f"{home} cannot be the home of a yard: {trouble}",
+            hint="Choose another folder with --home or BATCHYARD_HOME.",
+        )
 
 
 def client_key(home: Path) -> ClientKey:
-    """The owner's key, generated at the first start."""
+    """The owner's key, generated at the first start.
+
+    Raises:
+        InvalidRequest: the file is there and holds no key.
+    """
     path = home / "credentials.json"
     try:
         return msgspec.json.decode(path.read_bytes(), type=ClientKey)
     except FileNotFoundError:
         pass
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InvalidRequest(
+            f"{path} holds no key: {error}",
+            hint="Put the old file back, or delete it: the next start makes a new key.",
+        ) from error
     # Shaped like AWS's, so that clients which check the shape accept it.
     key = ClientKey(
         access_key_id="AKIA" + "".join(secrets.choice(_UPPER) for _ in range(16)),

@@ -1,5 +1,6 @@
 """What a yard can be told: `batchyard.toml` in its home, then the command line, which wins."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Literal
@@ -10,6 +11,7 @@ from batchyard.executors.policy import Policy
 from batchyard.kernel.faults import InvalidRequest
 
 ExecutorName = Literal["auto", "docker", "process", "mock"]
+_REGION = re.compile("[a-z][a-z0-9-]*")
 EXECUTORS: tuple[ExecutorName, ...] = ("auto", "docker", "process", "mock")
 
 
@@ -40,13 +42,24 @@ def read_settings(home: Path) -> Settings:
     """Settings of a home; defaults where the file says nothing.
 
     Raises:
-        InvalidRequest: the file is not TOML, or a setting is unknown or of the wrong type.
+        InvalidRequest: the file cannot be read or is not TOML, or a setting is unknown, of the
+            wrong type or out of range.
     """
     path = home / "batchyard.toml"
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return Settings()
+    except OSError as error:
+        raise InvalidRequest(
+            f"{path} cannot be read: {error.strerror}",
+            hint="Make it a file that you may read, or remove it: every setting has a default.",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(
+            f"{path} is not UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}",
+            hint="Save it as UTF-8, as TOML asks for.",
+        ) from error
     try:
         settings = msgspec.convert(tomllib.loads(text), Settings)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
@@ -59,7 +72,26 @@ def read_settings(home: Path) -> Settings:
             f"{path}: account must be twelve digits, but is {settings.account!r}",
             hint="Any twelve digits do; AWS account ids look like that.",
         )
+    if not _REGION.fullmatch(settings.region):
+        raise InvalidRequest(
+            f"{path}: region must look like us-east-1, but is {settings.region!r}",
+            hint="Any name in small letters, digits and hyphens does: every ARN carries it.",
+        )
+    host = settings.host
+    _check_range(path, "port", settings.port, least=1, most=65_535)
+    _check_range(path, "keep_days", settings.keep_days, least=1, most=36_500)
+    _check_range(path, "host.vcpus", host.vcpus, least=1, most=100_000)
+    _check_range(path, "host.memory_mib", host.memory_mib, least=4, most=1_000_000_000)
+    _check_range(path, "host.gpus", host.gpus, least=0, most=1_000)
     return settings
+
+
+def _check_range(path: Path, name: str, value: int | None, *, least: int, most: int) -> None:
+    if value is not None and not least <= value <= most:
+        raise InvalidRequest(
+            f"{path}: {name} must be from {least} to {most}, but is {value}",
+            hint=f"Correct it, or leave {name} out for its default.",
+        )
 
 
 def executor_name(text: str) -> ExecutorName:

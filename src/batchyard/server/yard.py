@@ -105,10 +105,11 @@ async def running(
             name = executor.name
             # ORDER: before it is given anything that it may hold when this server dies.
             await store.write(lambda tx: tx.put_meta(HELD_BY, name))
+        host = settings.host
         control = Control(
             store=store,
             executor=executor,
-            instances=[host_instance(**_host(settings))],
+            instances=[host_instance(vcpus=host.vcpus, memory_mib=host.memory_mib, gpus=host.gpus)],
             around=Surroundings(
                 endpoint_url=endpoint,
                 region=realm.region,
@@ -215,8 +216,3 @@ def _counter(first: int) -> Callable[[], int]:
     """`seq` of the jobs to come. Only this process submits, so memory suffices."""
     numbers = count(first)
     return lambda: next(numbers)
-
-
-def _host(settings: Settings) -> dict[str, int | None]:
-    host = settings.host
-    return {"vcpus": host.vcpus, "memory_mib": host.memory_mib, "gpus": host.gpus}
