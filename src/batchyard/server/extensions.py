@@ -6,10 +6,11 @@ from typing import Any
 
 from batchyard import __version__
 from batchyard.control.loops import Control
+from batchyard.kernel import ranges as rg
 from batchyard.kernel.children import synthesise_child
 from batchyard.kernel.faults import InvalidRequest, NotFound
-from batchyard.kernel.ids import split_child
-from batchyard.kernel.job import Job
+from batchyard.kernel.ids import child_id, split_child
+from batchyard.kernel.job import ArrayState, Job
 from batchyard.kernel.states import LIVE, STATUSES, TERMINAL
 from batchyard.scheduler.explain import Explanation, explain
 from batchyard.scheduler.line import FRESH, RETRY
@@ -109,7 +110,7 @@ class Extensions:
 
     def _told(self, job: Job, unmet: Mapping[str, str]) -> Explanation:
         if job.status in TERMINAL:
-            reason = f": {job.status_reason}" if job.status_reason else ""
+            reason = f": {job.status_reason.rstrip('.')}" if job.status_reason else ""
             return Explanation(sentence=f"It has ended as {job.status}{reason}.", fix="Nothing.")
         if job.status in LIVE and job.current is not None:
             where = job.current.compute_environment
@@ -122,12 +123,20 @@ class Extensions:
         told = explain(job.shape, fits, queue=job.queue)
         if told.status_reason is not None:
             return told
+        if job.array is not None and _has_waiting(job.array):
+            return self._in_line(job, told)
         if unmet:
             names = ", ".join(f"{other} ({status})" for other, status in sorted(unmet.items()))
             return Explanation(
                 sentence=f"It waits for {len(unmet)} job{'s' * (len(unmet) > 1)} to succeed: "
                 f"{names}.",
                 fix="Wait, or look into the jobs it depends on.",
+                fits=fits,
+            )
+        if job.array is not None:
+            return Explanation(
+                sentence=f"No child of it waits for capacity: {_tally(job.array)}.",
+                fix="Wait for the children that run.",
                 fits=fits,
             )
         return self._in_line(job, told)
@@ -191,6 +200,15 @@ class Extensions:
         }
 
 
+def _has_waiting(array: ArrayState) -> bool:
+    """Whether any child stands in line: for the first time, or (as a row) for a retry."""
+    return bool(array.ready or array.rows.get("RUNNABLE"))
+
+
+def _tally(array: ArrayState) -> str:
+    return ", ".join(f"{n} {status}" for status, n in array.tally().items() if n)
+
+
 def _of_head(sentence: str) -> str:
     """`It asks for ...` said of the head of the line."""
     return "That one" + sentence.removeprefix("It") if sentence.startswith("It ") else sentence
@@ -206,9 +224,23 @@ def _job(reader: Reader, job_id: str) -> tuple[Job | None, dict[str, str]]:
     waiting = set(job.unmet if job else ()) | set(parent.unmet if parent else ())
     if job is not None and job.status == "PENDING":
         array = (parent or job).array
-        waiting |= {gate.upstream for gate in (array.gates if array else ()) if gate.upstream}
-    known = reader.jobs(waiting)
-    return job, {name: known[name].status if name in known else "unknown" for name in waiting}
+        for gate in array.gates if array is not None else ():
+            if array is not None and index is None:
+                if gate.upstream and rg.difference(array.held, gate.passed):
+                    waiting.add(gate.upstream)
+            elif index is not None and not rg.contains(gate.passed, index):
+                ahead = (gate.upstream, index) if gate.upstream else (root, index - 1)
+                waiting.add(child_id(*ahead))
+    return job, {name: _status(reader, name) for name in waiting}
+
+
+def _status(reader: Reader, job_id: str) -> str:
+    found = reader.job(job_id)
+    root, index = split_child(job_id)
+    parent = reader.job(root) if found is None and index is not None else None
+    if parent is not None and index is not None:
+        found = synthesise_child(parent, index)
+    return found.status if found is not None else "unknown"
 
 
 def _overview(
