@@ -44,13 +44,14 @@ def until(probe: Callable[[], T], what: str, *, deadline_s: float = DEADLINE_S) 
 class KillableYard:
     """`start`, `await_death` or `kill`, `start` again, ..., `stop`. The home stays."""
 
-    def __init__(self, home: Path, engine: Engine) -> None:
+    def __init__(self, home: Path, engine: Engine, *, socket: str = DOCKER_SOCKET) -> None:
         self.home = home
         self.engine = engine
+        self.socket = socket
         self.starts = 0
         self._server: subprocess.Popen[bytes] | None = None
         home.mkdir()
-        (home / "batchyard.toml").write_text(SETTINGS)
+        (home / "batchyard.toml").write_text(f'engine_socket = "{socket}"\n{SETTINGS}')
 
     @property
     def log(self) -> Path:
@@ -98,6 +99,17 @@ class KillableYard:
             raise AssertionError(f"{failpoint} was not reached\n{self.tail()}") from None
         assert status == -signal.SIGKILL, f"{failpoint}: ended with {status}\n{self.tail()}"
 
+    def await_refusal(self) -> None:
+        """The server would not start, and said so in order."""
+        server, self._server = self._server, None
+        assert server is not None, "start() comes first"
+        assert server.wait(DEADLINE_S) == 1, self.tail()
+        assert "Traceback" not in self.tail(), self.tail()
+
+    def pid(self) -> int:
+        assert self._server is not None, "start() comes first"
+        return self._server.pid
+
     def kill(self) -> None:
         server, self._server = self._server, None
         assert server is not None, "start() comes first"
@@ -121,7 +133,7 @@ class KillableYard:
                 os.kill(int(process.partition(" ")[0]), signal.SIGKILL)
         if self.engine == "docker":
             for name in self.containers():
-                engine("DELETE", f"/containers/{name}?force=1&v=1")
+                engine(self.socket, "DELETE", f"/containers/{name}?force=1&v=1")
 
     def tail(self) -> str:
         return f"the server's last words:\n{self.log.read_text(errors='replace')[-3000:]}"
@@ -156,7 +168,7 @@ class KillableYard:
         """Ids of containers with this yard's label."""
         label = {"label": [f"batchyard.yard={self.yard_id()}"]}
         query = urllib.parse.urlencode({"all": "1", "filters": json.dumps(label)})
-        return [one["Id"] for one in engine("GET", f"/containers/json?{query}")]
+        return [one["Id"] for one in engine(self.socket, "GET", f"/containers/json?{query}")]
 
     def attempt_folders(self) -> list[str]:
         folder = self.home / "attempts"
@@ -190,17 +202,13 @@ class KillableYard:
         ]
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(60)
-        self.sock.connect(DOCKER_SOCKET)
-
-
-def engine(method: str, path: str) -> Any:
+def engine(socket_path: str, method: str, path: str) -> Any:
     """The engine's API without our own code."""
-    connection = _UnixConnection("engine", timeout=60)
+    connection = http.client.HTTPConnection("engine", timeout=60)
+    connection.sock = socket.socket(socket.AF_UNIX)
     try:
+        connection.sock.settimeout(60)
+        connection.sock.connect(socket_path)
         connection.request(method, f"/v1.41{path}")
         answer = connection.getresponse().read()
         return json.loads(answer) if answer.strip() else None

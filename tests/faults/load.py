@@ -71,6 +71,10 @@ def expected_codes(name: str, index: int) -> list[int]:
     return [*codes, 0 if job.final == "ok" else 100 + number % 100]
 
 
+def _comes_and_goes(name: str) -> bool:
+    return kind_of(name).kind not in ("gated", "sleeper")
+
+
 class Load:
     """Submits, and remembers only what it was answered."""
 
@@ -143,15 +147,15 @@ class Load:
             self.submit(batch, "gated", size=size, fails=fails, final=("ok", "code")[number % 2])
             self._in_flight += max(1, size)
 
-    def await_in_flight(self) -> None:
+    def await_in_flight(self, count: int = IN_FLIGHT) -> None:
         """Until the gated jobs have begun."""
 
         def begun() -> bool:
             ours = [path.name.partition(":")[0] for path in self.ledger.iterdir()]
             gated = [1 for name in ours if self.acknowledged.get(name, "").startswith("gated")]
-            return len(gated) >= IN_FLIGHT
+            return len(gated) >= count
 
-        until(begun, f"{IN_FLIGHT} jobs in flight")
+        until(begun, f"{count} jobs in flight")
 
     def submit_lively(self, batch: Any) -> None:
         """Jobs of every form that come and go."""
@@ -173,6 +177,21 @@ class Load:
             yield batch
         finally:
             batch.close()
+
+    def await_quiet(self, yard: KillableYard, batch: Any) -> None:
+        """Until every job has ended or runs until it is let go."""
+
+        def quiet() -> bool:
+            if yard.rows("SELECT id FROM outbox"):
+                return False
+            states = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
+            for state in states:
+                listed = batch.list_jobs(jobQueue="default", jobStatus=state)["jobSummaryList"]
+                if any(state != "RUNNING" or _comes_and_goes(job["jobName"]) for job in listed):
+                    return False
+            return True
+
+        until(quiet, "only jobs that wait for the gate")
 
     def terminate(self, batch: Any, job_id: str) -> None:
         batch.terminate_job(jobId=job_id, reason=f"enough of {job_id}")
