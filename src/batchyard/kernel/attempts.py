@@ -212,7 +212,7 @@ def _over(
     draft.effect(RemoveAttempt(job_id=job.job_id, attempt=attempt.number))
     move_child(draft, job, source=source, target=target)
     if target != "RUNNABLE":
-        ended(draft, job, succeeded=target == "SUCCEEDED")
+        ended(draft, job, status=target)
 
 
 def _array_stopped(draft: Draft, job: Job) -> bool:

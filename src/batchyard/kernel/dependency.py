@@ -4,10 +4,13 @@ AWS: a plain dependency waits until the other job has SUCCEEDED (an array: all o
 fails the waiting job with `Dependent Job failed`, and so on down the line.
 """
 
+from itertools import islice
+
 import msgspec
 
 from batchyard.kernel import events as ev
 from batchyard.kernel import ranges as rg
+from batchyard.kernel.children import synthesise_child
 from batchyard.kernel.commands import ReleaseChildren, ReleaseDependents
 from batchyard.kernel.decision import Draft
 from batchyard.kernel.effects import FollowUp
@@ -42,12 +45,10 @@ def status_of(draft: Draft, job_id: str) -> Status | None:
     if job is not None:
         return job.status
     root, index = split_child(job_id)
-    parent = draft.job(root) if index is not None else None
-    if parent is None or parent.array is None or index is None or index >= parent.array.size:
+    parent = draft.job(root)
+    if index is None or parent is None or parent.array is None or index >= parent.array.size:
         return None
-    if rg.contains(parent.array.ready, index):
-        return "RUNNABLE"
-    return "PENDING" if rg.contains(parent.array.held, index) else "FAILED"
+    return synthesise_child(parent, index).status
 
 
 def waits_for(draft: Draft, depends_on: tuple[Dependency, ...], *, size: int | None) -> Waits:
@@ -121,9 +122,9 @@ def release_dependents(draft: Draft, command: ReleaseDependents) -> None:
     """Tell a portion of the jobs that wait for an ended job."""
     status = status_of(draft, command.upstream)
     found = draft.view.dependents(command.upstream, command.after, PORTION)
-    for job_id, kind in found:
+    for job_id, _ in found:
         waiting = draft.job(job_id)
-        if kind != "PLAIN" or waiting is None or waiting.status in TERMINAL:
+        if waiting is None or waiting.status in TERMINAL:
             continue
         if command.upstream in waiting.unmet:
             if status == "SUCCEEDED":
@@ -173,7 +174,7 @@ def fail_waiting(draft: Draft, job: Job, *, reason: str, stop: StopKind | None =
 
 def release_children(draft: Draft, command: ReleaseChildren) -> None:
     """Tell the arrays that wait N_TO_N, and the jobs that wait for single children."""
-    portion = rg.of(i for i, _ in zip(rg.indexes(command.ranges), range(PORTION), strict=False))
+    portion = rg.of(islice(rg.indexes(command.ranges), PORTION))
     after = ""
     while found := draft.view.dependents(command.upstream, after, PORTION):
         for job_id, kind in found:

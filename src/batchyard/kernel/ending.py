@@ -49,15 +49,14 @@ def end(draft: Draft, job: Job, *, status: Status, reason: str | None) -> None:
         ev.JobEnded(job_id=job.job_id, status=status, status_reason=reason, at_ms=draft.now_ms)
     )
     move_child(draft, job, source=job.status, target=status)
-    ended(draft, job, succeeded=status == "SUCCEEDED")
+    ended(draft, job, status=status)
 
 
-def ended(draft: Draft, job: Job, *, succeeded: bool) -> None:
+def ended(draft: Draft, job: Job, *, status: Status) -> None:
     """Consequences of an end that is already in the draft."""
     if job.kind == "child" and job.index is not None:
-        children_ended(
-            draft, job.root_id, ranges=rg.span(job.index, job.index + 1), succeeded=succeeded
-        )
+        one = rg.span(job.index, job.index + 1)
+        children_ended(draft, job.root_id, ranges=one, succeeded=status == "SUCCEEDED")
         return
     if job.watched:
         draft.effect(FollowUp(command=ReleaseDependents(upstream=job.job_id)))

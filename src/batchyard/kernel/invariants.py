@@ -38,7 +38,7 @@ def check(
         elif job.array is not None:
             breaches += _array(job, job.array, children.get(job.job_id, []))
         if at_rest:
-            breaches += _at_rest(job, spec, jobs)
+            breaches += _at_rest(job, jobs)
         found.extend(f"{job.job_id}: {breach}" for breach in breaches)
     return found
 
@@ -135,16 +135,17 @@ def _gates(job: Job, array: ArrayState, children: list[Job]) -> Iterator[str]:
             yield f"has opened children {early} before the one in front of them SUCCEEDED"
 
 
-def _at_rest(job: Job, spec: JobSpec, jobs: Mapping[str, Job]) -> Iterator[str]:
+def _at_rest(job: Job, jobs: Mapping[str, Job]) -> Iterator[str]:
     """Whoever waits does so for somebody who is still open."""
     if job.status in TERMINAL:
         return
     for upstream in job.unmet:
         if _ended(upstream, jobs):
             yield f"waits for {upstream}, which has ended"
-    for gate in job.array.gates if job.array is not None else ():
-        if gate.upstream and job.array is not None:
-            yield from _n_to_n(job.array.held, gate.upstream, jobs)
+    if job.array is not None:
+        for gate in job.array.gates:
+            if gate.upstream:
+                yield from _n_to_n(job.array.held, gate.upstream, jobs)
 
 
 def _ended(job_id: str, jobs: Mapping[str, Job]) -> bool:

@@ -1,8 +1,10 @@
 """Arrays: their children as ranges and rows, and the parent that follows them."""
 
 import pytest
+from msgspec.structs import replace
 
 from batchyard.kernel import events as ev
+from batchyard.kernel.children import synthesise_child
 from batchyard.kernel.decision import Draft
 from batchyard.kernel.effects import FollowUp
 from batchyard.kernel.ending import FEW, array_of
@@ -10,6 +12,7 @@ from batchyard.kernel.faults import InvariantBroken
 from batchyard.kernel.ids import child_id
 from batchyard.kernel.invariants import check
 from batchyard.kernel.job import ArrayState, Dropped, Gate, Job, Stop
+from batchyard.kernel.states import Status
 from batchyard.testing.world import SEQUENTIAL, World
 
 
@@ -170,6 +173,47 @@ def test_the_summary_says_when_it_last_changed(world: World) -> None:
     before = state(world, array).updated_at_ms
     world.place(child_id(array, 0))
     assert state(world, array).updated_at_ms == world.now_ms > before
+    world.cancel(child_id(array, 1))
+    assert state(world, array).updated_at_ms == world.now_ms
+
+
+def test_a_gate_of_a_sequence_lets_the_next_one_through_and_no_other(world: World) -> None:
+    array = world.submit(array=4, depends_on=[SEQUENTIAL])
+    world.execute(child_id(array, 0))
+    assert state(world, array).gates == (Gate(upstream="", passed=((0, 2),)),)
+
+
+def test_a_child_without_a_row_reads_as_the_row_it_would_be(world: World) -> None:
+    """Whether children fail as rows or as a range makes no difference to who looks."""
+    few, many = world.submit(array=2), world.submit(array=99)
+    unplaced = synthesise_child(world.job(few), 1)
+    world.place(child_id(few, 1))
+    assert replace(world.job(child_id(few, 1)), status="RUNNABLE", current=None) == unplaced
+    for reason, verb in (("a", "cancel"), ("b", "terminate")):
+        rows = world.submit(array=2)
+        ranged = world.submit(array=99)
+        getattr(world, verb)(rows, reason=reason)
+        getattr(world, verb)(ranged, reason=reason)
+        made = synthesise_child(world.job(ranged), 1)
+        row = world.job(child_id(rows, 1))
+        assert made.stop is not None
+        assert made == replace(
+            row,
+            job_id=child_id(ranged, 1),
+            seq=made.seq,
+            created_at_ms=made.created_at_ms,
+            stopped_at_ms=world.now_ms,
+            stop=Stop(kind=made.stop.kind, reason=reason, at_ms=world.now_ms),
+        )
+        assert made.stop.kind == verb
+    assert synthesise_child(world.job(many), 1).status == "RUNNABLE"
+
+
+def test_the_tally_adds_rows_to_ranges() -> None:
+    counted: dict[Status, int] = {"PENDING": 1, "RUNNABLE": 2, "FAILED": 3}
+    array = ArrayState(size=9, held=((0, 1),), ready=((1, 3),), rows=counted)
+    tally = array.tally()
+    assert (tally["PENDING"], tally["RUNNABLE"], tally["FAILED"]) == (2, 4, 3)
 
 
 def test_a_parent_ends_once(world: World) -> None:

@@ -263,6 +263,7 @@ def test_a_start_failure_has_a_reason_and_no_exit_code(world: World) -> None:
     world.place(job)
     assert world.fail_to_start(job, reason="CannotPullContainerError: x")
     row = world.job(job)
+    assert row.stopped_at_ms == row.attempts[0].stopped_at_ms == world.now_ms - 1
     assert (row.status, row.started_at_ms) == ("FAILED", None)
     (ended,) = row.attempts
     assert (ended.exit_code, ended.reason) == (None, "CannotPullContainerError: x")
@@ -293,6 +294,7 @@ def test_a_lost_attempt_says_which_instance(
     world.place(job, instance="i-9")
     assert world.lose(job, detail=detail)
     row = world.job(job)
+    assert row.stopped_at_ms == row.attempts[0].stopped_at_ms == world.now_ms - 1
     (ended,) = row.attempts
     assert row.status_reason == "Host EC2 (instance i-9) terminated."
     assert (ended.exit_code, ended.reason, ended.notes) == (None, None, notes)

@@ -39,7 +39,9 @@ def test_an_unknown_job_cannot_be_waited_for(world: World, job_id: str) -> None:
         world.submit(depends_on=[job_id])
     assert str(caught.value) == f"Job {job_id} in dependsOn does not exist"
     assert caught.value.field == "dependsOn"
-    assert caught.value.hint
+    assert caught.value.hint == (
+        "List the jobs of the queue; ended jobs are forgotten after some days."
+    )
 
 
 def test_a_child_beyond_the_end_of_its_array_is_unknown(world: World) -> None:
@@ -115,7 +117,7 @@ def test_partners_must_be_arrays_of_one_size(world: World) -> None:
             world.submit(array=2, depends_on=[n_to_n(upstream)])
         assert str(caught.value) == f"N_TO_N dependency on {upstream}: {words}"
         assert caught.value.field == "dependsOn"
-        assert caught.value.hint
+        assert caught.value.hint == "N_TO_N needs two arrays of the same size."
     with pytest.raises(InvalidRequest, match="does not exist"):
         world.submit(array=2, depends_on=[n_to_n("unknown")])
 
@@ -256,6 +258,7 @@ def test_each_child_waits_for_its_partner(world: World) -> None:
         "PENDING",
     ]
     assert state(world, second).gates[0].passed == ((2, 3),)
+    assert world.job(child_id(second, 0)).status_reason == "Dependent Job failed"
     world.drain()
     assert world.tally(second) == {"SUCCEEDED": 3, "FAILED": 1}
 

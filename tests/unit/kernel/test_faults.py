@@ -52,3 +52,4 @@ def test_a_neighbour_has_its_own_codes() -> None:
     assert (raised.code, raised.http_status) == ("ResourceNotFoundException", 400)
     assert (raised.message, raised.hint, raised.context) == ("what", "h", {"n": 1})
     assert faults.ServiceFault("X", "what", http_status=413).http_status == 413
+    assert faults.ServiceFault("X", "what").hint == ""

@@ -64,7 +64,7 @@ def test_children_are_named_and_split_alike() -> None:
     assert ids.split_child(ids.child_id(JOB, 12)) == (JOB, 12)
 
 
-@pytest.mark.parametrize("job_id", [JOB, f"{JOB}:41", f"{JOB}#2"])
+@pytest.mark.parametrize("job_id", [JOB, f"{JOB}:41", f"{JOB}#2", "x.a1"])
 def test_an_attempt_id_is_safe_as_a_name_and_can_be_read_back(job_id: str) -> None:
     name = ids.attempt_id(job_id, 3)
     assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name)

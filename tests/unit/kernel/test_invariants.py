@@ -47,8 +47,10 @@ class Rows:
         return invariants.check(self.jobs, self.specs, at_rest=at_rest)
 
     def names(self, job_id: str, words: str, *, at_rest: bool = True) -> bool:
+        """Is there this breach? Words that end in `...` may go on."""
+        said = f"{job_id}: {words}"
         return any(
-            breach.startswith(f"{job_id}: ") and words in breach
+            breach.startswith(said[:-3]) if said.endswith("...") else breach == said
             for breach in self.breaches(at_rest=at_rest)
         )
 
@@ -71,9 +73,16 @@ def test_a_lawful_yard_has_no_breaches(rows: Rows) -> None:
     assert invariants.check({}, {}) == []
 
 
+def test_rest_is_not_taken_for_granted(rows: Rows) -> None:
+    rows.change(rows.pending, unmet=(rows.done,))
+    assert len(rows.breaches()) == 1
+    assert invariants.check(rows.jobs, rows.specs) == []
+
+
 def test_a_job_without_spec(rows: Rows) -> None:
     del rows.specs[rows.runnable]
-    assert rows.breaches() == [f"{rows.runnable}: has no spec"]
+    del rows.specs[rows.done]
+    assert rows.breaches() == [f"{rows.runnable}: has no spec", f"{rows.done}: has no spec"]
 
 
 def test_every_breach_is_named(rows: Rows) -> None:
@@ -89,7 +98,7 @@ def test_every_breach_is_named(rows: Rows) -> None:
 def test_a_live_attempt_and_a_live_state_go_together(rows: Rows) -> None:
     rows.change(rows.runnable, current=attempt_of(rows))
     rows.change(rows.live, current=None)
-    assert rows.names(rows.runnable, "is RUNNABLE and its live attempt is Attempt(")
+    assert rows.names(rows.runnable, "is RUNNABLE and its live attempt is Attempt(...")
     assert rows.names(rows.live, "is STARTING and its live attempt is None")
 
 
@@ -103,7 +112,7 @@ def test_attempts_are_no_more_than_the_strategy_allows(rows: Rows) -> None:
     rows.change(rows.live, attempts=(earlier,), current=replace(earlier, number=2))
     assert rows.names(rows.live, "has 2 attempts of at most 1")
     rows.change(rows.runnable, attempts=(earlier, replace(earlier, number=2)))
-    assert not rows.names(rows.runnable, "has 2 attempts")
+    assert not rows.names(rows.runnable, "has 2 attempts...")
 
 
 def test_a_finished_attempt_has_stopped(rows: Rows) -> None:
@@ -152,7 +161,7 @@ def test_nobody_starts_before_his_dependencies(rows: Rows) -> None:
     rows.change(rows.runnable, unmet=("x", "y"))
     assert rows.names(rows.runnable, "is RUNNABLE before x, y", at_rest=False)
     rows.change(rows.done, unmet=(rows.live,))
-    assert not rows.names(rows.done, "before")
+    assert not any(b.startswith(rows.done) and "before" in b for b in rows.breaches())
 
 
 def child(rows: Rows, index: int) -> str:
@@ -191,7 +200,7 @@ def test_a_child_that_waits_has_no_row(rows: Rows) -> None:
 )
 def test_every_index_is_in_exactly_one_place(rows: Rows, members: dict[str, Any]) -> None:
     rows.change_array(rows.array, **members)
-    assert rows.names(rows.array, "has children that are not in exactly one place")
+    assert rows.names(rows.array, "has children that are not in exactly one place: [...")
 
 
 def test_ranges_are_in_normal_form(rows: Rows) -> None:
@@ -201,9 +210,9 @@ def test_ranges_are_in_normal_form(rows: Rows) -> None:
 
 def test_the_tally_counts_the_rows(rows: Rows) -> None:
     rows.change_array(rows.array, rows={"SUCCEEDED": 2, "STARTING": 1})
-    assert rows.names(rows.array, "counts its rows as")
+    assert rows.names(rows.array, "counts its rows as {...")
     rows.change_array(rows.array, rows={"SUCCEEDED": 1, "STARTING": 1, "RUNNABLE": 1, "RUNNING": 0})
-    assert not rows.names(rows.array, "counts its rows as")
+    assert not rows.names(rows.array, "counts its rows as {...")
 
 
 @pytest.mark.parametrize(
@@ -216,14 +225,14 @@ def test_the_tally_counts_the_rows(rows: Rows) -> None:
 )
 def test_a_parent_ends_with_its_last_child(rows: Rows, tally: Any, due: str) -> None:
     rows.change_array(rows.array, ready=(), rows=tally)
-    assert rows.names(rows.array, f"is PENDING and should be {due}")
+    assert rows.names(rows.array, f"is PENDING and should be {due}, as its children are {{...")
 
 
 def test_a_parent_waits_for_its_last_child(rows: Rows) -> None:
     rows.change(rows.array, status="SUCCEEDED", stopped_at_ms=1)
-    assert rows.names(rows.array, "is SUCCEEDED and should be PENDING")
+    assert rows.names(rows.array, "is SUCCEEDED and should be PENDING, as its children are {...")
     rows.change(rows.array, status="RUNNING", stopped_at_ms=None)
-    assert rows.names(rows.array, "is RUNNING and should be PENDING")
+    assert rows.names(rows.array, "is RUNNING and should be PENDING, as its children are {...")
 
 
 def test_no_child_is_held_by_nothing(rows: Rows) -> None:
@@ -240,9 +249,18 @@ def test_no_child_passes_a_closed_gate(rows: Rows) -> None:
     )
 
 
+def test_no_child_is_held_that_every_gate_has_let_through(rows: Rows) -> None:
+    gates = (Gate(upstream=rows.array, passed=((0, 4),)), Gate(upstream="x", passed=((2, 5),)))
+    rows.change_array(rows.partner, gates=gates)
+    assert rows.names(
+        rows.partner, "holds children ((2, 4),) that nothing holds back", at_rest=False
+    )
+
+
 def test_no_child_opens_before_the_dependencies_of_its_array(rows: Rows) -> None:
     rows.change_array(rows.late, ready=((0, 1),), held=((1, 3),))
-    assert rows.names(rows.late, f"has opened children ((0, 1),) before {rows.live}")
+    rows.change(rows.late, unmet=(rows.live, "x"))
+    assert rows.names(rows.late, f"has opened children ((0, 1),) before {rows.live}, x")
 
 
 def test_no_child_of_a_sequence_overtakes(rows: Rows) -> None:
@@ -251,6 +269,22 @@ def test_no_child_of_a_sequence_overtakes(rows: Rows) -> None:
     assert rows.names(
         rows.sequence, "has opened children ((1, 2),) before the one in front of them SUCCEEDED"
     )
+
+
+def test_each_success_in_a_sequence_opens_one_more(rows: Rows) -> None:
+    world = rows.world
+    for index in (0, 1):
+        job_id = child_id(rows.sequence, index)
+        world.execute(job_id)
+        assert invariants.check(world.view.jobs(), world.view.specs) == []
+    rows.jobs, rows.specs = dict(world.view.jobs()), dict(world.view.specs)
+    done = child_id(rows.sequence, 1)
+    stopped = {"stopped_at_ms": None, "attempts": (), "status": "RUNNABLE"}
+    rows.change(done, **stopped)
+    rows.change_array(rows.sequence, rows={"SUCCEEDED": 1, "RUNNABLE": 1})
+    assert rows.breaches() == [
+        f"{rows.sequence}: has opened children ((2, 3),) before the one in front of them SUCCEEDED"
+    ]
 
 
 def test_at_rest_nobody_waits_for_one_who_has_ended(rows: Rows) -> None:
@@ -267,8 +301,9 @@ def test_at_rest_nobody_waits_for_one_who_has_ended(rows: Rows) -> None:
 def test_at_rest_nobody_waits_for_one_of_whose_end_nobody_will_tell(
     rows: Rows, upstream: str
 ) -> None:
-    rows.change(rows.pending, unmet=(upstream.replace("live", rows.live),))
-    assert rows.names(rows.pending, "which has ended")
+    upstream = upstream.replace("live", rows.live)
+    rows.change(rows.pending, unmet=(upstream,))
+    assert rows.names(rows.pending, f"waits for {upstream}, which has ended")
 
 
 def failed(rows: Rows, index: int) -> None:
@@ -281,7 +316,7 @@ def test_at_rest_nobody_waits_for_a_failed_partner(rows: Rows) -> None:
     assert rows.names(
         rows.partner, f"holds children ((1, 2),) whose partners of {rows.array} FAILED"
     )
-    assert not rows.names(rows.partner, "whose partners", at_rest=False)
+    assert rows.breaches(at_rest=False) == [b for b in rows.breaches() if "whose partners" not in b]
 
 
 def test_at_rest_nobody_waits_for_a_dropped_partner(rows: Rows) -> None:

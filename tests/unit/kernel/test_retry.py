@@ -126,4 +126,7 @@ def test_exit_codes_match_as_their_digits(
 
 def test_a_rule_with_a_reason_does_not_match_an_attempt_without_one() -> None:
     assert judge(ExitRule(action="EXIT", on_status_reason="x"), status_reason=None)
+    assert judge(ExitRule(action="EXIT", on_status_reason="X*"), status_reason=None)
     assert judge(ExitRule(action="EXIT", on_reason="X*"), reason=None)
+    for pattern in ("X*", "N*", "None"):
+        assert judge(ExitRule(action="EXIT", on_exit_code=pattern), exit_code=None)

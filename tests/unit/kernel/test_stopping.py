@@ -361,6 +361,38 @@ def test_a_queue_waits_for_the_live_children_of_its_arrays(world: World) -> None
     assert world.job(array).status_reason == "JobQueue deleted"
 
 
+def test_a_live_job_of_a_deleted_queue_is_stopped_and_told_so_once(world: World) -> None:
+    job = world.submit()
+    world.place(job)
+    world.delete_queue("q")
+    world.settle()
+    stop = world.job(job).stop
+    assert stop is not None
+    assert (stop.kind, stop.reason) == ("queue", "JobQueue deleted")
+    world.do(cmd.StopQueue(queue="q"))
+    assert world.last.events == ()
+    assert world.stops() == [job, job]
+
+
+def test_a_wish_that_is_already_known_says_nothing_new(world: World) -> None:
+    first = world.submit()
+    job, array = world.submit(depends_on=[first]), world.submit(array=2, depends_on=[first])
+    for job_id in (job, array):
+        world.cancel(job_id)
+        assert len(world.last.events) == 1
+        world.cancel(job_id)
+        assert world.last.events == ()
+
+
+def test_a_cancel_after_a_terminate_marks_the_array(world: World) -> None:
+    array = world.submit(array=2)
+    world.place(child_id(array, 0))
+    world.terminate(array)
+    assert not world.job(array).cancelled
+    world.cancel(array)
+    assert world.job(array).cancelled
+
+
 def test_a_stop_that_was_asked_for_earlier_keeps_its_reason(world: World) -> None:
     job = world.submit()
     world.place(job)
