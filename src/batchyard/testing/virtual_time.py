@@ -38,6 +38,10 @@ class VirtualTime(asyncio.SelectorEventLoop):
         """Epoch milliseconds by this clock."""
         return START_MS + int(self._now_s * 1000)
 
+    def jump(self, for_s: float) -> None:
+        """Move the clock at once, as on a machine that slept; what is due by then is due now."""
+        self._now_s += for_s
+
     @contextmanager
     def elsewhere(self) -> Iterator[None]:
         """Something that wakes the loop from outside is under way: the clock stands still."""
