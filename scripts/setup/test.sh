@@ -35,7 +35,10 @@ else
   say "no container engine answers and $(id -un) cannot start one; tests/engines is skipped"
 fi
 
+say "everything is there after $SECONDS s; now style, types and contracts"
+lint_began=$SECONDS
 scripts/setup/lint.sh
+say "these took $((SECONDS - lint_began)) s; now the tests"
 # Where the tests find the clients that scripts/setup/clients.sh installed.
 export BATCHYARD_AWS_CLI_V1=$PWD/.cache/clients/awscli-v1/bin/aws
 export BATCHYARD_AWS_CLI_V2=/usr/bin/aws
@@ -48,4 +51,5 @@ if [ $# = 0 ]; then
     --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
   set -- "${pure[@]/#/--ignore=}"
 fi
-exec .venv/bin/python -m pytest "$@"
+# The slowest are named, so that a suite that grows slow says where. pytest's own line stays last.
+exec .venv/bin/python -m pytest --durations=25 --durations-min=2 "$@"
