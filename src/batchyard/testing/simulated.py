@@ -51,7 +51,8 @@ class SimulatedYard:
         self.time = time
         self.store = store
         self.executor = executor
-        self._total = total
+        self.total = total
+        """What its one instance has; the next `start` sees a change."""
         self._failpoint = failpoint
         self._numbers = count(1)
         self._hold = PatientStore(store, time)
@@ -94,7 +95,7 @@ class SimulatedYard:
         return Control(
             store=self._hold,
             executor=self.executor,
-            instances=[Instance(instance_id=INSTANCE, total=self._total)],
+            instances=[Instance(instance_id=INSTANCE, total=self.total)],
             around=Surroundings(
                 endpoint_url="http://127.0.0.1:7460",
                 region="us-east-1",
