@@ -95,11 +95,12 @@ def yard() -> World:
         ),
         ("word", {"containerProperties": {**CONTAINER, "command": ["echo", "Ref::word"]}}),
     ):
-        request = {"jobDefinitionName": name, "type": "container", **members}
-        world.do(cmd.RegisterJobDefinition(request=request))
+        definition: dict[str, Any] = {"jobDefinitionName": name, "type": "container"}
+        definition.update(members)
+        world.do(cmd.RegisterJobDefinition(request=definition))
     world.do(cmd.DeregisterJobDefinition(job_definition="nodes:1"))
-    request = {"jobDefinitionName": "nodes", "type": "multinode", "nodeProperties": NODES}
-    world.do(cmd.RegisterJobDefinition(request=request))
+    again: dict[str, Any] = {"jobDefinitionName": "nodes", "type": "multinode"}
+    world.do(cmd.RegisterJobDefinition(request={**again, "nodeProperties": NODES}))
     return world
 
 
@@ -400,14 +401,14 @@ def definitions() -> Iterator[tuple[str, cmd.Command]]:
         ("instanceType", "m5.large"),
     ):
         yield f"{member} on fargate", fargate(**{member: value})
-    for member, value in (
+    for member, setting in (
         ("devices", [{"hostPath": "/d"}]),
         ("sharedMemorySize", 1),
         ("tmpfs", [{"containerPath": "/t", "size": 1}]),
         ("maxSwap", 1),
         ("swappiness", 1),
     ):
-        yield f"{member} on fargate", fargate(linuxParameters={member: value})
+        yield f"{member} on fargate", fargate(linuxParameters={member: setting})
     yield "host path on fargate", fargate(volumes=[{}, {"host": {"sourcePath": "/d"}}])
     yield "vcpu fargate does not sell", sized("0.3", "512")
     yield "memory fargate does not sell", sized("2", "1024")

@@ -100,7 +100,7 @@ def test_nothing_is_placed_in_an_unknown_environment(world: World) -> None:
 
 def test_nothing_is_placed_in_a_disabled_environment(world: World) -> None:
     job = world.submit()
-    disable = {"computeEnvironment": ENVIRONMENT, "state": "DISABLED"}
+    disable: dict[str, object] = {"computeEnvironment": ENVIRONMENT, "state": "DISABLED"}
     world.do(cmd.UpdateComputeEnvironment(request=disable))
     assert world.do(placing(job)) is False
     assert nothing_changed(world)

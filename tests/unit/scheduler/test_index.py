@@ -151,7 +151,7 @@ def test_a_removed_queue_and_environment_are_gone(world: SchedulingWorld) -> Non
     assert world.index.fits(Shape(vcpu_milli=1, memory_mib=1), "q") == ()
     for request in ({"state": "DISABLED"}, None):
         if request is not None:
-            update = {"computeEnvironment": "extra", **request}
+            update: dict[str, object] = {"computeEnvironment": "extra", **request}
             world.do(cmd.UpdateComputeEnvironment(request=update))
         else:
             world.do(cmd.DeleteComputeEnvironment(compute_environment="extra"))
@@ -288,7 +288,7 @@ def test_an_environment_says_why_it_is_not_usable(world: SchedulingWorld) -> Non
         max_vcpu_milli=None,
         used_vcpu_milli=0,
     )
-    disable = {"computeEnvironment": ENVIRONMENT, "state": "DISABLED"}
+    disable: dict[str, object] = {"computeEnvironment": ENVIRONMENT, "state": "DISABLED"}
     world.do(cmd.UpdateComputeEnvironment(request=disable))
     environment = world.index.environment(ENVIRONMENT)
     assert (environment.usable, environment.trouble) == (False, "environment is DISABLED")

@@ -1,5 +1,7 @@
 """A queue's line: who stands where, whatever came and went before."""
 
+from typing import Any
+
 import pytest
 
 from batchyard.kernel.resources import Shape
@@ -10,7 +12,7 @@ SHAPE = Shape(vcpu_milli=1000, memory_mib=128)
 ALL = 1000
 
 
-def single(seq: int, **members: int) -> Waiting:
+def single(seq: int, **members: Any) -> Waiting:
     return Waiting(shape=SHAPE, seq=seq, **members)
 
 
