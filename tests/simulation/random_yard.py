@@ -239,9 +239,9 @@ class RandomYard:
         assert began <= self.forgotten, f"began twice: {began - self.forgotten}"
 
     async def _laws(self) -> None:
-        jobs, specs = await self.yard.jobs(), await self.yard.specs()
-        settled = self.up and not await self.yard.effects()
-        breaches = check(jobs, specs, at_rest=settled)
+        seen = await self.yard.picture()
+        jobs = seen.jobs
+        breaches = check(jobs, seen.specs, at_rest=not seen.effects)
         assert not breaches, "\n".join(breaches)
         assert {root for root, _ in self.roots} <= set(jobs), "an acknowledged submit is lost"
         await self.yard.store.read(_rows_are_the_fold_of_their_events)
@@ -250,7 +250,9 @@ class RandomYard:
                 true = self.codes.get(attempt.attempt_id, TERMINATED)
                 assert attempt.exit_code in (None, true), f"{attempt} should have {true}"
         if self.up:
+            # Long enough for every retry; then a moment at which no timer is due.
             await self.yard.rest(15)
+            await self.yard.rest(0.000317)
             rebuilt = await self.yard.store.read(_rebuilt)
             assert _picture(self.yard.control.index) == _picture(rebuilt)
 

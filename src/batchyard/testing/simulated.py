@@ -18,6 +18,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 
+import msgspec
+
 from batchyard.control.injection import Surroundings
 from batchyard.control.loops import Control
 from batchyard.control.port import Clock, Failpoint, no_failpoint
@@ -34,6 +36,14 @@ INSTANCE = "i-0000000000000001"
 ENVIRONMENT = "environment"
 QUEUE = "q"
 DEFINITION = "definition"
+
+
+class Picture(msgspec.Struct, frozen=True, kw_only=True):
+    """What `kernel.invariants.check` wants to know. `effects`: how many the outbox holds."""
+
+    jobs: dict[str, Job]
+    specs: dict[str, JobSpec]
+    effects: int
 
 
 class SimulatedYard:
@@ -195,13 +205,22 @@ class SimulatedYard:
         """All rows of jobs by id."""
         return await self.store.read(_jobs)
 
-    async def specs(self) -> dict[str, JobSpec]:
-        roots = {job.root_id for job in (await self.jobs()).values()}
-        return await self.store.read(lambda r: r.specs(roots))
+    async def picture(self) -> Picture:
+        """All jobs and what is due, as of one moment: the loops go on while one looks."""
+        return await self.store.read(_picture)
 
     async def effects(self) -> int:
         """How many effects the outbox holds."""
         return len(await self.store.read(lambda r: r.pending_effects()))
+
+
+def _picture(reader: Reader) -> Picture:
+    jobs = _jobs(reader)
+    return Picture(
+        jobs=jobs,
+        specs=reader.specs({job.root_id for job in jobs.values()}),
+        effects=len(reader.pending_effects()),
+    )
 
 
 def _jobs(reader: Reader) -> dict[str, Job]:
