@@ -95,6 +95,8 @@ async def _serve(home: Path, settings: Settings, listener: socket.socket) -> Non
             )
         )
         serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+        # A yard whose loops have died must not go on taking jobs that nobody starts.
+        yard.loops.add_done_callback(lambda _: server.stop())
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.stop)

@@ -59,6 +59,8 @@ class Yard(msgspec.Struct, frozen=True, kw_only=True):
     probe: Probe
     yard_id: str
     endpoint: str
+    loops: "asyncio.Future[None]"
+    """Done before the context ends only when a defect ended them: then the server must stop."""
 
 
 @asynccontextmanager
@@ -161,10 +163,13 @@ async def running(
                 probe=probe,
                 yard_id=yard_id,
                 endpoint=endpoint,
+                loops=loops,
             )
         finally:
             loops.cancel()
             await asyncio.wait([loops])
+            if not loops.cancelled() and loops.exception() is not None:
+                log.critical("loops.failed", exc_info=loops.exception())
     finally:
         logs.close()
         await store.close()
