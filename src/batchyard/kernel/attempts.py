@@ -216,8 +216,9 @@ def _over(
 
 
 def _array_stopped(draft: Draft, job: Job) -> bool:
-    parent = draft.job(job.root_id) if job.kind == "child" else None
-    return parent is not None and parent.stop is not None
+    """A single job is its own root; whether it is stopped itself was judged before."""
+    root = draft.job(job.root_id)
+    return root is not None and root.stop is not None
 
 
 def time_out(draft: Draft, command: TimeOutAttempt) -> bool:

@@ -31,7 +31,7 @@ def array_of(draft: Draft, job_id: str) -> tuple[Job, ArrayState]:
 
 def move_child(draft: Draft, job: Job, *, source: Status | None, target: Status) -> None:
     """Let the parent's tally follow a child's row; does nothing for other jobs."""
-    if job.kind == "child" and job.index is not None:
+    if job.index is not None:
         draft.emit(
             ev.ChildMoved(
                 job_id=job.root_id,
@@ -54,7 +54,7 @@ def end(draft: Draft, job: Job, *, status: Status, reason: str | None) -> None:
 
 def ended(draft: Draft, job: Job, *, status: Status) -> None:
     """Consequences of an end that is already in the draft."""
-    if job.kind == "child" and job.index is not None:
+    if job.index is not None:
         one = rg.span(job.index, job.index + 1)
         children_ended(draft, job.root_id, ranges=one, succeeded=status == "SUCCEEDED")
         return

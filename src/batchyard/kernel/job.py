@@ -139,6 +139,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     shape: Shape
     created_at_ms: int
     index: int | None = None
+    """Of children, and of nothing else."""
     status_reason: str | None = None
     started_at_ms: int | None = None
     stopped_at_ms: int | None = None

@@ -161,6 +161,7 @@ def environments() -> Iterator[tuple[str, cmd.Command]]:
     yield "update while leaving", update("leaving-ce")
     yield "update of unmanaged vcpus", update("best-fit", unmanagedvCpus=1)
     yield "update of resources of unmanaged", update("idle", computeResources={"maxvCpus": 1})
+    yield "update to eks", update("idle", eksConfiguration={"kubernetesNamespace": "x"})
     yield "update of nothing", update("best-fit", computeResources={})
     yield "scale down", update("grown", computeResources={"desiredvCpus": 3})
     yield "negative desired in update", update("grown", computeResources={"desiredvCpus": -1})
@@ -412,6 +413,7 @@ def definitions() -> Iterator[tuple[str, cmd.Command]]:
     yield "host path on fargate", fargate(volumes=[{}, {"host": {"sourcePath": "/d"}}])
     yield "vcpu fargate does not sell", sized("0.3", "512")
     yield "memory fargate does not sell", sized("2", "1024")
+    yield "memory fargate does not sell with 16", sized("16", "1024")
     yield "vcpu on fargate is no number", sized("one", "512")
     yield "gpu on fargate", sized("1", "2048", GPU="1")
     yield "no node count", nodes(numNodes=None)
@@ -426,6 +428,7 @@ def definitions() -> Iterator[tuple[str, cmd.Command]]:
     for targets in (":", "x", "0-1", "1:0", "0:2", "2"):
         yield f"targets {targets}", group(targetNodes=targets)
     yield "a node without group", group(targetNodes="0")
+    yield "the first node without group", group(targetNodes="1:1")
     yield "group without properties", group(container=None)
     yield "group with two properties", group(ecsProperties={})
     yield "group without image", group(container={})
@@ -532,6 +535,7 @@ def tags() -> Iterator[tuple[str, cmd.Command]]:
         "arn:aws:ecs:us-east-1:000000000000:job-queue/q",
         REALM + "job-queue",
         REALM + "scheduling-policy/p",
+        REALM + "job-queue/a/b",
         REALM + "job-queue/unknown",
         REALM + "compute-environment/unknown",
         REALM + "job-definition/d:9",

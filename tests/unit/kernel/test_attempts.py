@@ -7,6 +7,8 @@ from msgspec.structs import replace
 
 from batchyard.kernel import commands as cmd
 from batchyard.kernel import events as ev
+from batchyard.kernel.attempts import log_stream
+from batchyard.kernel.decision import Draft
 from batchyard.kernel.effects import RemoveAttempt, StartAttempt, StopAttempt
 from batchyard.kernel.ids import attempt_id, child_id, task_id
 from batchyard.kernel.job import Attempt, Stop
@@ -175,6 +177,16 @@ def test_the_log_stream_is_named_after_definition_or_prefix(
     current = world.job(job).current
     assert current is not None
     assert current.log_stream == f"{prefix}/default/{task_id(attempt_id(job, 1))}"
+
+
+@pytest.mark.parametrize(
+    ("definition", "prefix"), [("d" * 250 + ":1", "d" * 200), ("a:b:7", "a:b")]
+)
+def test_the_log_stream_has_at_most_200_characters_of_the_name(
+    world: World, definition: str, prefix: str
+) -> None:
+    job = replace(world.job(world.submit()), definition=definition)
+    assert log_stream(Draft(world.view, 0), job, "x") == f"{prefix}/default/{task_id('x')}"
 
 
 # --- reports --------------------------------------------------------------------------------------

@@ -198,6 +198,15 @@ def test_a_job_that_ended_early_is_left_alone_when_its_dependency_ends(world: Wo
         assert (world.job(single), world.job(array)) == rows
 
 
+def test_a_job_that_ended_early_does_not_keep_the_others_from_being_told(world: World) -> None:
+    first = world.submit()
+    gone, waiting = world.submit(depends_on=[first]), world.submit(depends_on=[first])
+    world.terminate(gone)
+    world.execute(first)
+    world.settle()
+    assert world.status(waiting) == "RUNNABLE"
+
+
 def test_telling_twice_or_too_early_changes_nothing(world: World) -> None:
     first = world.submit()
     second = world.submit(depends_on=[first])

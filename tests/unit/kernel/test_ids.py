@@ -41,6 +41,7 @@ def test_task_and_container_instance_arns_look_like_those_of_ecs() -> None:
         (f"{JOB}:9999", JOB, 9999),
         (f"{JOB}:", f"{JOB}:", None),
         (f"{JOB}:01", f"{JOB}:01", None),
+        (f"{JOB}:1:2", f"{JOB}:1:2", None),
         (f"{JOB}:00", f"{JOB}:00", None),
         (f"{JOB}:-1", f"{JOB}:-1", None),
         (f"{JOB}:x", f"{JOB}:x", None),

@@ -271,6 +271,16 @@ def test_no_child_of_a_sequence_overtakes(rows: Rows) -> None:
     )
 
 
+def test_a_success_opens_only_the_one_behind_it(rows: Rows) -> None:
+    done = replace(rows.jobs[child(rows, 0)], job_id=child_id(rows.sequence, 2), index=2)
+    rows.jobs[done.job_id] = done
+    gates = (Gate(upstream="", passed=((0, 3),)),)
+    rows.change_array(rows.sequence, ready=((0, 2),), held=(), rows={"SUCCEEDED": 1}, gates=gates)
+    assert rows.names(
+        rows.sequence, "has opened children ((1, 2),) before the one in front of them SUCCEEDED"
+    )
+
+
 def test_each_success_in_a_sequence_opens_one_more(rows: Rows) -> None:
     world = rows.world
     for index in (0, 1):
