@@ -341,3 +341,27 @@ def test_what_the_engine_cannot_do_is_said_at_open(tmp_path: Path) -> None:
         assert "cannot limit memory" in probe.warnings[0]
 
     play(tmp_path, story)
+
+
+@pytest.mark.parametrize(
+    "answer", [f"task {'0af1' * 16}: already exists: unknown", "id already in use"]
+)
+def test_what_runs_without_the_engines_knowledge_is_lost(tmp_path: Path, answer: str) -> None:
+    async def story(stage: Scene) -> None:
+        stage.engine.start_answers = [(500, answer)]
+        await stage.executor.start(spec())
+        (lost,) = await stage.see(Lost)
+        assert "forgot whether it ran" in lost.detail
+        assert not [one for one in stage.seen if not isinstance(one, Lost)]
+
+    play(tmp_path, story)
+
+
+def test_a_name_that_is_taken_for_another_reason_cannot_start(tmp_path: Path) -> None:
+    async def story(stage: Scene) -> None:
+        stage.engine.start_answers = [(500, "mkdir /var/lib/x: file already exists")]
+        await stage.executor.start(spec())
+        (failed,) = await stage.see(StartFailed)
+        assert failed.reason.endswith("file already exists")
+
+    play(tmp_path, story)

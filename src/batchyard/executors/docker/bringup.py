@@ -7,10 +7,12 @@ import asyncio
 import json
 import math
 import posixpath
+import re
 
 from batchyard.executors.docker.body import Host, compose, container_name
 from batchyard.executors.docker.degrade import Concession, concede, forbidden
 from batchyard.executors.docker.engine import Engine, NoAnswerInTime, Refused
+from batchyard.executors.docker.forgotten import created_by_an_earlier_life, end_processes
 from batchyard.executors.docker.images import Puller
 from batchyard.executors.docker.inspected import Inspected
 from batchyard.executors.docker.tracked import Tracked
@@ -25,10 +27,16 @@ STOPPED_BEFORE_START = "CannotStartContainerError: stopped before the container 
 
 _NAME_FREED_S = 0.1
 _MOST_PROGRAMS_REMEMBERED = 4096
+_ALREADY_THERE = re.compile(r"\btask( [0-9a-f]{64})?:? already exists|^id already in use$")
+"""What Docker answers to the start of a container whose forgotten process lives."""
 
 
 class NeverStarts(ExecutorError):
     """The attempt cannot start, now or later; the message is the ECS reason."""
+
+
+class MayHaveRun(ExecutorError):
+    """The engine forgot whether the attempt ran. Nothing of it lives; it must not start again."""
 
 
 class BringUp:
@@ -60,6 +68,7 @@ class BringUp:
 
         Raises:
             NeverStarts: it will not.
+            MayHaveRun: it is lost.
             EngineUnavailable: not known; call again.
         """
         spec = tracked.spec
@@ -72,12 +81,16 @@ class BringUp:
             except Refused as refused:
                 conceded |= self._less("CannotCreateContainerError", spec, refused, conceded)
                 continue
-            if found is not None and found.state != "created":
-                return
+            if found is not None:
+                if found.state != "created":
+                    return
+                if not _never_asked(tracked, found):
+                    await self.end_if_forgotten(found)
             await self._check_program(tracked)
             if tracked.halt.is_set():
                 await self.discard(tracked.name)
                 raise NeverStarts(STOPPED_BEFORE_START)
+            tracked.start_asked = True
             try:
                 await self._engine.call(
                     "POST", f"/containers/{tracked.name}/start", timeout_s=START_TIMEOUT_S
@@ -88,10 +101,35 @@ class BringUp:
                 await self.discard(tracked.name)
                 raise NeverStarts(timed_out("started", START_TIMEOUT_S)) from None
             except Refused as refused:
+                if _ALREADY_THERE.search(refused.message):
+                    await self._end_forgotten(await self._watcher.inspect(tracked.name))
                 conceded |= self._less("CannotStartContainerError", spec, refused, conceded)
                 await self.discard(tracked.name)
         # Only what the host refuses to everybody; a device or a ulimit is the spec's own.
         self._learned |= conceded & {"privileged", "init", "swappiness"}
+
+    async def end_if_forgotten(self, found: Inspected) -> None:
+        """Make sure that a container the engine calls created did not run in an earlier life of it.
+
+        Raises:
+            MayHaveRun: it may have. The container is left, so that whoever asks after a crash of
+                this process hears the same; removing the attempt removes it.
+            EngineUnavailable: it may have, and something of it lives on.
+        """
+        # Podman keeps a container's state itself, without a daemon that could forget it.
+        if self._host.kind == "docker" and await asyncio.to_thread(
+            created_by_an_earlier_life, found, self._engine.socket_path
+        ):
+            await self._end_forgotten(found)
+
+    async def _end_forgotten(self, found: Inspected | None) -> None:
+        if found is not None:
+            await asyncio.to_thread(end_processes, found.container_id)
+            raise MayHaveRun(
+                "the container engine was restarted while it started container "
+                f"{found.container_id[:12]}, and forgot whether it ran; what was left of it was "
+                "ended"
+            )
 
     def _less(
         self,
@@ -209,6 +247,11 @@ class BringUp:
             "CannotStartContainerError: Error response from daemon: OCI runtime create failed: "
             f"unable to start container process: {what}"
         )
+
+
+def _never_asked(tracked: Tracked, found: Inspected) -> bool:
+    """Whether the container is this process's own, and its start was not asked for yet."""
+    return not tracked.start_asked and found.created_ms >= tracked.known_since_ms
 
 
 def timed_out(goal: str, waited_s: float) -> str:

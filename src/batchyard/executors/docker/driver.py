@@ -1,6 +1,7 @@
 """The Executor on a container engine: what the yard calls. The work is in `bringup` and `watch`."""
 
 import asyncio
+import contextlib
 import math
 import os
 from collections.abc import Callable
@@ -8,9 +9,10 @@ from collections.abc import Callable
 import structlog
 
 from batchyard.executors.docker.body import Host, container_name
-from batchyard.executors.docker.bringup import CREATE_TIMEOUT_S, BringUp, NeverStarts
+from batchyard.executors.docker.bringup import CREATE_TIMEOUT_S, BringUp, MayHaveRun, NeverStarts
 from batchyard.executors.docker.engine import Engine, Refused
 from batchyard.executors.docker.images import Puller
+from batchyard.executors.docker.inspected import Inspected
 from batchyard.executors.docker.sockets import (
     HardLimits,
     candidates,
@@ -145,15 +147,19 @@ class DockerExecutor:
     async def remove(self, attempt_id: str) -> None:
         tracked = self._watcher.attempts.get(attempt_id)
         if tracked is None:
-            await self._discard(container_name(self._yard_id, attempt_id))
+            await self._discard_unwatched(container_name(self._yard_id, attempt_id))
             return
         tracked.halt.set()
         async with tracked.lock:
             if tracked.watch is not None:
                 tracked.watch.cancel()
                 await asyncio.gather(tracked.watch, return_exceptions=True)
-            tracked.phase = "done"
-            await self._discard(tracked.name)
+            if tracked.phase == "new":
+                await self._discard_unwatched(tracked.name)
+                tracked.phase = "done"
+            else:
+                tracked.phase = "done"
+                await self._discard(tracked.name)
             self._watcher.attempts.pop(attempt_id, None)
 
     async def close(self) -> None:
@@ -179,6 +185,12 @@ class DockerExecutor:
                 StartFailed(
                     attempt_id=tracked.spec.attempt_id, at_ms=now_ms(), reason=never.message
                 )
+            )
+            return
+        except MayHaveRun as lost:
+            tracked.phase = "done"
+            self._observe(
+                Lost(attempt_id=tracked.spec.attempt_id, at_ms=now_ms(), detail=lost.message)
             )
             return
         except Refused as refused:
@@ -229,7 +241,7 @@ class DockerExecutor:
                 if found is None or found.state == "ended":
                     return
                 if found.state == "created":
-                    await self._bring_up.discard(name)
+                    await self._discard_created(found, name)
                     return
                 self._failpoint("docker.before_stop")
                 await self._engine.call(
@@ -242,6 +254,22 @@ class DockerExecutor:
             except (EngineUnavailable, Refused) as error:
                 self._log.warning("stop_interrupted", container=name, error=str(error))
             await asyncio.sleep(_RECOVER_PAUSE_S)
+
+    async def _discard_unwatched(self, name: str) -> None:
+        try:
+            found = await self._watcher.inspect(name)
+        except Refused as refused:
+            raise _unwell(refused) from refused
+        if found is not None and found.state == "created":
+            await self._discard_created(found, name)
+        else:
+            await self._discard(name)
+
+    async def _discard_created(self, found: Inspected, name: str) -> None:
+        # The engine would delete the container and let a process it forgot live on.
+        with contextlib.suppress(MayHaveRun):
+            await self._bring_up.end_if_forgotten(found)
+        await self._discard(name)
 
     async def _discard(self, name: str) -> None:
         try:

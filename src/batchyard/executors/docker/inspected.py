@@ -15,12 +15,16 @@ LABEL_NOTES = "batchyard.notes"
 
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+_NEVER = "0001-01-01T00:00:00Z"
+
 State = Literal["created", "running", "ended"]
 
 
 class Inspected(msgspec.Struct, frozen=True, kw_only=True):
     container_id: str
     state: State
+    created_ms: int
+    """0: the engine does not say."""
     started_ms: int
     finished_ms: int
     exit_code: int
@@ -43,6 +47,7 @@ def read_inspected(answer: dict[str, Any]) -> Inspected | None:
     return Inspected(
         container_id=answer["Id"],
         state=read_state(str(state["Status"])),
+        created_ms=parse_time_ns(answer.get("Created") or _NEVER) // 1_000_000,
         started_ms=parse_time_ns(state["StartedAt"]) // 1_000_000,
         finished_ms=parse_time_ns(state["FinishedAt"]) // 1_000_000,
         exit_code=int(state["ExitCode"]),

@@ -1,6 +1,7 @@
 """What the driver remembers of one attempt while it is open."""
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from typing import Any, Literal
 
@@ -12,7 +13,19 @@ Phase = Literal["new", "watched", "done"]
 class Tracked:
     """Mutable. `phase` only moves forward: `new` (nothing runs), `watched`, `done` (reported)."""
 
-    __slots__ = ("announced", "exited", "grace_s", "halt", "lock", "name", "phase", "spec", "watch")
+    __slots__ = (
+        "announced",
+        "exited",
+        "grace_s",
+        "halt",
+        "known_since_ms",
+        "lock",
+        "name",
+        "phase",
+        "spec",
+        "start_asked",
+        "watch",
+    )
 
     def __init__(self, spec: AttemptSpec, name: str) -> None:
         self.spec = spec
@@ -23,6 +36,9 @@ class Tracked:
         self.halt = asyncio.Event()
         """A stop was asked for: whatever is not running yet must not start."""
         self.grace_s = 0.0
+        self.known_since_ms = time.time_ns() // 1_000_000
+        self.start_asked = False
+        """Of the engine, by this process: a start whose answer was lost may have happened."""
         self.announced = False
         self.exited = asyncio.Event()
         """Something says that the container may have ended; only an inspect tells."""

@@ -1,0 +1,106 @@
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchyard.executors.docker.forgotten import (
+    created_by_an_earlier_life,
+    end_processes,
+    engine_began_ms,
+)
+from batchyard.executors.docker.inspected import read_inspected
+from batchyard.kernel.faults import EngineUnavailable
+
+CONTAINER = "7e1d" * 16
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def lay_down(
+    proc: Path, pid: int, *, name: str, age_s: float = 60, cgroup: str = "/", **files: bytes
+) -> None:
+    folder = proc / str(pid)
+    folder.mkdir(parents=True)
+    began_s = time.clock_gettime(time.CLOCK_BOOTTIME) - age_s
+    fields = ["S", *["0"] * 18, str(int(began_s * TICKS_PER_S)), "0"]
+    (folder / "comm").write_text(f"{name}\n")
+    (folder / "stat").write_text(f"{pid} (a) (b) {' '.join(fields)}\n")
+    (folder / "cgroup").write_text(f"0::{cgroup}\n")
+    (folder / "cmdline").write_bytes(files.get("cmdline", b""))
+
+
+def ago_ms(age_s: float) -> Any:
+    return pytest.approx((time.time() - age_s) * 1000, abs=2000)
+
+
+def test_the_daemon_on_the_socket_tells_its_age(tmp_path: Path) -> None:
+    lay_down(tmp_path, 40, name="dockerd", age_s=9000)
+    lay_down(tmp_path, 41, name="dockerd", age_s=300)
+    assert engine_began_ms(40, tmp_path) == ago_ms(9000)
+
+
+def test_where_systemd_holds_the_socket_the_newest_daemon_counts(tmp_path: Path) -> None:
+    lay_down(tmp_path, 1, name="systemd", age_s=90000)
+    lay_down(tmp_path, 40, name="dockerd", age_s=9000)
+    lay_down(tmp_path, 41, name="dockerd", age_s=300)
+    lay_down(tmp_path, 42, name="bash", age_s=10)
+    assert engine_began_ms(1, tmp_path) == ago_ms(300)
+
+
+@pytest.mark.parametrize("listener", [0, 1, 7, 40])
+def test_an_engine_out_of_sight_has_no_age(tmp_path: Path, listener: int) -> None:
+    lay_down(tmp_path, 1, name="systemd")
+    lay_down(tmp_path, 7, name="socat")
+    assert engine_began_ms(listener, tmp_path) is None
+
+
+def test_no_engine_at_all_is_no_answer(tmp_path: Path) -> None:
+    never = "0001-01-01T00:00:00Z"
+    state = {"Status": "created", "StartedAt": never, "FinishedAt": never, "ExitCode": 0}
+    found = read_inspected(
+        {"Id": CONTAINER, "Created": "2026-01-02T03:04:05.678Z", "State": state, "Config": {}}
+    )
+    assert found is not None
+    assert found.created_ms == 1_767_323_045_678
+    with pytest.raises(EngineUnavailable, match="went away"):
+        created_by_an_earlier_life(found, str(tmp_path / "none.sock"))
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "600"]) as process:
+        yield process
+        process.kill()
+
+
+def test_only_a_containers_own_processes_are_killed(
+    tmp_path: Path, sleeper: subprocess.Popen[bytes]
+) -> None:
+    other = f"/docker/{'00' * 32}"
+    lay_down(tmp_path, sleeper.pid, name="sh", cgroup=other, cmdline=CONTAINER.encode())
+    end_processes(CONTAINER, proc=tmp_path)
+    assert sleeper.poll() is None
+
+
+@pytest.mark.parametrize("cgroup", [f"/docker/{CONTAINER}", f"/a/docker-{CONTAINER}.scope/x"])
+def test_what_does_not_end_is_told(
+    tmp_path: Path, sleeper: subprocess.Popen[bytes], cgroup: str
+) -> None:
+    # In these files it lives for ever, as one does that hangs in the kernel.
+    lay_down(tmp_path, sleeper.pid, name="sh", cgroup=cgroup)
+    with pytest.raises(EngineUnavailable, match=str(sleeper.pid)) as caught:
+        end_processes(CONTAINER, proc=tmp_path, deadline_s=0.1)
+    assert f"kill -9 {sleeper.pid}" in caught.value.hint
+    assert sleeper.wait(10) == -9
+
+
+def test_the_shim_is_killed_and_not_waited_for(
+    tmp_path: Path, sleeper: subprocess.Popen[bytes]
+) -> None:
+    line = f"/usr/bin/containerd-shim-runc-v2\0-id\0{CONTAINER}\0".encode()
+    lay_down(tmp_path, sleeper.pid, name="containerd-shim", cmdline=line)
+    end_processes(CONTAINER, proc=tmp_path)
+    assert sleeper.wait(10) == -9
