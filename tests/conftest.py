@@ -4,6 +4,7 @@ Servers inherit the variable and append to one file; a test whose answers had pr
 """
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,12 @@ def response_problems_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator
         del os.environ[VARIABLE]
     else:
         os.environ[VARIABLE] = before
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_works() -> None:
+    """A shell that starts the run in the background ignores Ctrl-C, and all below would too."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

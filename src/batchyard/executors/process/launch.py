@@ -16,7 +16,9 @@ from batchyard.executors.process import cgroups
 
 _PR_SET_PDEATHSIG = 1
 _OURS = (signal.SIGCHLD, signal.SIGTERM)
-_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+# What Python ignores (SIGPIPE), and what whoever started the server had ignored (`nohup`, a shell
+# that put it in the background): to a job none of it is, as in a container.
+_DEFAULTS = tuple(sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}))
 
 
 # CHOSEN: without control groups, RLIMIT_DATA, which counts private writable memory. RLIMIT_AS would
@@ -75,7 +77,7 @@ def _spawn(order: dict[str, Any], layout: cgroups.Layout, output: int) -> int:
             file_actions=((os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)),
             setpgroup=0,
             setsigmask=(),
-            setsigdef=_IGNORED_BY_PYTHON,
+            setsigdef=_DEFAULTS,
         )
     except (OSError, ValueError) as error:
         raise CannotStart(_explain(error, "exec", argv[0])) from error
@@ -108,7 +110,7 @@ def _become_command(
     argv, environment, doing = order["argv"], order["environment"], "prepare"
     try:
         os.setpgid(0, 0)
-        for number in _IGNORED_BY_PYTHON:
+        for number in _DEFAULTS:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _OURS)
         if layout is not None:
