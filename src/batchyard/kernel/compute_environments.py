@@ -181,7 +181,7 @@ def capability(environment: ComputeEnvironment) -> str:
     """Which platformCapabilities its jobs must have: EC2, FARGATE, MANAGED_INSTANCES or EKS."""
     if environment.extra.get("eksConfiguration") is not None:
         return "EKS"
-    kind = str((environment.compute_resources or {}).get("type", "EC2"))
+    kind = str((environment.compute_resources or {}).get("type"))
     if kind.startswith("FARGATE"):
         return "FARGATE"
     return "MANAGED_INSTANCES" if kind == "ECS_MANAGED_INSTANCES" else "EC2"

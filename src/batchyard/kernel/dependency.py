@@ -110,9 +110,8 @@ def _gate(draft: Draft, upstream_id: str, *, size: int | None) -> tuple[Gate, Ra
 def watch(draft: Draft, depends_on: tuple[Dependency, ...]) -> None:
     """Mark the jobs that somebody now waits for, so that others skip the search at their end."""
     for dependency in depends_on:
-        if dependency.type == "SEQUENTIAL":
-            continue
         root = split_child(dependency.job_id)[0]
+        # SEQUENTIAL names no job.
         upstream = draft.job(root)
         if upstream is not None and not upstream.watched and upstream.status not in TERMINAL:
             draft.emit(ev.Watched(job_id=root))

@@ -75,6 +75,10 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
             return Document(members=value, path=self.at(member))
         raise self.wrong(member, "an object")
 
+    def inner(self, member: str) -> "Document":
+        """The section; an empty one when it is absent."""
+        return self.section(member) or Document(members={}, path=self.at(member))
+
     def sections(self, member: str) -> "list[Document]":
         """The objects of a list; empty when the list is absent."""
         out = []

@@ -60,7 +60,7 @@ def create_job_queue(draft: Draft, command: CreateJobQueue) -> object:
         )
     queue = JobQueue(
         name=name,
-        state="ENABLED" if state is None else _state(state),
+        state=_state(state or "ENABLED"),
         status="CREATING",
         status_reason="",
         priority=priority,

@@ -146,7 +146,7 @@ def _check_properties(doc: Document, *, fargate: bool) -> None:
     elif fargate:
         raise InvalidRequest("nodeProperties is not applicable for Fargate.")
     else:
-        check_nodes(doc.section("nodeProperties") or Document(members={}))
+        check_nodes(doc.inner("nodeProperties"))
 
 
 def _is_fargate(doc: Document) -> bool:

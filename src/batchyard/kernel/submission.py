@@ -96,13 +96,13 @@ def resolve(view: View, request: Members) -> Resolved:
     array_size = _array_size(doc)
     depends_on = _dependencies(doc, array=array_size is not None)
     base = Document(members=definition.document)
-    spec, shape = _spec(doc, base, override)
-    spec = msgspec.structs.replace(
-        spec,
+    asked = _Asked(
+        definition=definition,
         definition_arn=realm.job_definition(definition.name, definition.revision),
-        definition_name=definition.name,
+        override=override,
         depends_on=depends_on,
     )
+    spec, shape = _spec(doc, base, asked)
     return Resolved(
         name=name,
         queue=queue,
@@ -209,7 +209,7 @@ def _check_served(definition: JobDefinition) -> None:
     consumables = base.section("consumableResourceProperties")
     if consumables is not None and consumables.sections("consumableResourceList"):
         raise _consumables(definition)
-    props = base.section("containerProperties") or Document(members={})
+    props = base.inner("containerProperties")
     if props.sections("secrets"):
         raise NotSupported(
             f"Batchyard cannot fetch secrets yet; job definition {definition.key} names some.",
@@ -297,10 +297,19 @@ def _dependency(entry: Document, *, array: bool) -> Dependency:
     return Dependency(job_id=job_id, type=kind)
 
 
-def _spec(doc: Document, base: Document, override: Document | None) -> tuple[JobSpec, Shape]:
-    props = base.section("containerProperties") or Document(members={})
-    members, asked = container.overridden(props, override)
-    shape = requirements.shape(asked)
+class _Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """Parts of a submission that were judged before its spec is put together."""
+
+    definition: JobDefinition
+    definition_arn: str
+    override: Document | None
+    depends_on: tuple[Dependency, ...]
+
+
+def _spec(doc: Document, base: Document, asked: _Asked) -> tuple[JobSpec, Shape]:
+    props = base.inner("containerProperties")
+    members, demand = container.overridden(props, asked.override)
+    shape = requirements.shape(demand)
     parameters = base.text_map("parameters") | doc.text_map("parameters")
     command = Document(members=members).texts("command")
     members["command"] = container.substituted(command, parameters)
@@ -311,8 +320,9 @@ def _spec(doc: Document, base: Document, override: Document | None) -> tuple[Job
         limits.priority(base, "schedulingPriority"),
     )
     spec = JobSpec(
-        definition_arn="",
-        definition_name="",
+        definition_arn=asked.definition_arn,
+        definition_name=asked.definition.name,
+        depends_on=asked.depends_on,
         container=members,
         parameters=parameters,
         # AWS: a submitted strategy replaces the definition's as a whole.

@@ -169,6 +169,8 @@ def test_children_that_fail_for_another_reason_than_a_stop_bear_no_stop(world: W
 
 
 def test_the_summary_says_when_it_last_changed(world: World) -> None:
+    waiting = world.submit(array=2, depends_on=[world.submit()])
+    assert state(world, waiting).updated_at_ms == world.now_ms
     array = world.submit(array=2)
     before = state(world, array).updated_at_ms
     world.place(child_id(array, 0))

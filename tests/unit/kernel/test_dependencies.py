@@ -4,7 +4,8 @@ import pytest
 
 from batchyard.kernel import commands as cmd
 from batchyard.kernel import events as ev
-from batchyard.kernel.dependency import PORTION
+from batchyard.kernel.decision import Draft
+from batchyard.kernel.dependency import PORTION, Waits, waits_for
 from batchyard.kernel.effects import FollowUp
 from batchyard.kernel.faults import InvalidRequest
 from batchyard.kernel.ids import child_id
@@ -104,6 +105,28 @@ def test_only_what_is_still_open_is_watched(world: World) -> None:
 def test_a_sequence_watches_nobody(world: World) -> None:
     world.submit(array=2, depends_on=[SEQUENTIAL])
     assert not [e for e in world.events if isinstance(e, ev.Watched)]
+
+
+def test_the_order_of_dependencies_does_not_matter(world: World) -> None:
+    first, partner = world.submit(), world.submit(array=2)
+    needs = [first, n_to_n(partner), SEQUENTIAL]
+    for turn in range(3):
+        array = world.submit(array=2, depends_on=needs[turn:] + needs[:turn])
+        assert world.job(array).unmet == (first,)
+        gates = {gate.upstream for gate in state(world, array).gates}
+        assert gates == {"", partner}
+    assert world.job(first).watched
+    assert world.job(partner).watched
+
+
+def test_a_sequence_that_waits_for_others_watches_them(world: World) -> None:
+    first = world.submit()
+    world.submit(array=2, depends_on=[SEQUENTIAL, first])
+    assert world.job(first).watched
+
+
+def test_without_dependencies_there_is_nothing_to_wait_for(world: World) -> None:
+    assert waits_for(Draft(world.view, 0), (), size=None) == Waits()
 
 
 def test_partners_must_be_arrays_of_one_size(world: World) -> None:
