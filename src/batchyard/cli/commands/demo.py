@@ -1,6 +1,7 @@
 """`demo`: a yard of its own runs the variant-calling example on real reads."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,7 +53,17 @@ def demo(
             stop_server(record, deadline_s=_DEADLINE_S)
     where = "runs on" if keep else "is stopped; its records stay"
     note(f"the demo's yard {where} at {home}")
-    note(f"look at its jobs: batchyard up --home {home} && batchyard ls --home {home}")
+    command = own_command(os.environ.get("PATH", ""))
+    note(f"look at its jobs: {command} up --home {home} && {command} ls --home {home}")
+
+
+def own_command(path: str) -> str:
+    """How a person calls this program: by name where PATH has it, else by where it lies."""
+    beside = Path(sys.executable).with_name("batchyard")
+    if shutil.which("batchyard", path=path) is not None or not beside.exists():
+        return "batchyard"
+    here = Path.cwd()
+    return str(beside.relative_to(here) if beside.is_relative_to(here) else beside)
 
 
 def find_example() -> Path:
