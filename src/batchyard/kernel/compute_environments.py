@@ -45,7 +45,7 @@ def create_compute_environment(draft: Draft, command: CreateComputeEnvironment) 
     kind = doc.choice("type", ("MANAGED", "UNMANAGED"))
     if kind is None:
         raise InvalidRequest("type must be specified.", field="type")
-    state = limits.state(doc) or "ENABLED"
+    state = limits.state(doc)
     tags = limits.tags(doc)
     resources = doc.section("computeResources")
     if kind == "MANAGED":
@@ -187,7 +187,7 @@ def capability(environment: ComputeEnvironment) -> str:
     return "MANAGED_INSTANCES" if kind == "ECS_MANAGED_INSTANCES" else "EC2"
 
 
-def _state(said: str) -> Literal["ENABLED", "DISABLED"]:
+def _state(said: str | None) -> Literal["ENABLED", "DISABLED"]:
     return "DISABLED" if said == "DISABLED" else "ENABLED"
 
 

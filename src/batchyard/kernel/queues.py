@@ -60,7 +60,7 @@ def create_job_queue(draft: Draft, command: CreateJobQueue) -> object:
         )
     queue = JobQueue(
         name=name,
-        state=_state(state or "ENABLED"),
+        state=_state(state),
         status="CREATING",
         status_reason="",
         priority=priority,
@@ -156,7 +156,7 @@ def find(draft: Draft, name_or_arn: str) -> JobQueue | None:
     return draft.queue(limits.own_name(draft.view.realm, "job-queue", name_or_arn))
 
 
-def _state(said: str) -> Literal["ENABLED", "DISABLED"]:
+def _state(said: str | None) -> Literal["ENABLED", "DISABLED"]:
     return "DISABLED" if said == "DISABLED" else "ENABLED"
 
 

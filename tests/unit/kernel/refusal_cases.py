@@ -320,6 +320,11 @@ def definitions() -> Iterator[tuple[str, cmd.Command]]:
     yield "long tag key", register(containerProperties=CONTAINER, tags={"k" * 129: "v"})
     yield "long tag value", register(containerProperties=CONTAINER, tags={"k": "v" * 257})
     yield "reserved tag", register(containerProperties=CONTAINER, tags={"AWS:k": "v"})
+    for seconds in (-(2**31), -(2**31) - 1):
+        yield (
+            f"timeout of {seconds}",
+            register(containerProperties=CONTAINER, timeout={"attemptDurationSeconds": seconds}),
+        )
     yield (
         "short timeout",
         register(containerProperties=CONTAINER, timeout={"attemptDurationSeconds": 59}),

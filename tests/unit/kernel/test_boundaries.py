@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from batchyard.kernel import commands as cmd
 from batchyard.kernel import container
+from batchyard.kernel.definition import JobDefinition
 from batchyard.kernel.document import Document, wire_bytes
 from batchyard.kernel.environment import ComputeEnvironment, JobQueue
 from batchyard.kernel.resources import Shape
@@ -277,3 +278,26 @@ def test_an_absent_section_reads_as_an_empty_one() -> None:
     doc = Document(members={"a": {"b": 1}}, path="top")
     assert doc.inner("a") == Document(members={"b": 1}, path="top.a")
     assert doc.inner("x") == Document(members={}, path="top.x")
+
+
+def test_a_new_definition_says_all_it_was_given(world: World) -> None:
+    tags = {"k" * 128: "v" * 256}
+    strategy = {"attempts": 10, "evaluateOnExit": [{"action": "EXIT", "onExitCode": "1"}] * 5}
+    members: dict[str, object] = {
+        "type": "container",
+        "containerProperties": {"image": "busybox", "vcpus": 1, "memory": 4},
+        "retryStrategy": strategy,
+    }
+    register(world, **members, tags=tags)
+    assert world.view.definition("new", 1) == JobDefinition(
+        name="new",
+        revision=1,
+        document={"jobDefinitionName": "new", **members},
+        created_at_ms=world.now_ms,
+        tags=tags,
+    )
+
+
+def test_an_environment_without_a_role_has_an_empty_one(world: World) -> None:
+    assert environment(world, "idle").service_role == ""
+    assert environment(world, "best-fit").type == "MANAGED"

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from batchyard.kernel import events as ev
 from batchyard.kernel.decision import Decision, Draft
+from batchyard.kernel.definition import JobDefinition
 from batchyard.kernel.effects import StartAttempt
 from batchyard.kernel.environment import ComputeEnvironment, JobQueue
 from batchyard.kernel.faults import InvariantBroken
@@ -64,6 +65,28 @@ def test_definitions_are_read_by_name_and_revision(world: World) -> None:
     draft = Draft(world.view, 7)
     draft.emit(ev.DefinitionSaved(definition=definition))
     assert draft.done().rows == {("definition", "d:1"): definition}
+
+
+class Asked:
+    """A view that knows no definition and remembers which it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, int]] = []
+
+    def definition(self, name: str, revision: int) -> None:
+        self.asked.append((name, revision))
+
+
+@pytest.mark.parametrize("name", ["d", "a:b"])
+def test_the_revision_stands_behind_the_last_colon(name: str) -> None:
+    view = Asked()
+    draft = Draft(view, 7)  # type: ignore[arg-type]
+    draft.emit(
+        ev.DefinitionSaved(
+            definition=JobDefinition(name=name, revision=12, document={}, created_at_ms=1)
+        )
+    )
+    assert view.asked == [(name, 12)]
 
 
 class Confused:
