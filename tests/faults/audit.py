@@ -1,5 +1,6 @@
 """What must be true of a yard after any number of deaths. Every function asserts."""
 
+import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -75,8 +76,14 @@ def await_ends(yard: KillableYard, batch: Any) -> None:
         raise AssertionError(f"{error}: {open_jobs()[:10]}") from None
 
 
-def every_attempt_is_true(yard: KillableYard, batch: Any, load: Load) -> int:
-    """Exit codes, traces and logs of every attempt of every job; how many there were."""
+def every_attempt_is_true(
+    yard: KillableYard, batch: Any, load: Load, *, some_are_lost: bool = False
+) -> int:
+    """Exit codes, traces and logs of every attempt of every job; how many there were.
+
+    Where `some_are_lost`, an attempt may have been given up with its instance: it ran once or not
+    at all, and is retried as its strategy says.
+    """
     jobs = every_job(batch)
     for parent in [job for job in jobs if "arrayProperties" in job]:
         size = parent["arrayProperties"]["size"]
@@ -90,7 +97,7 @@ def every_attempt_is_true(yard: KillableYard, batch: Any, load: Load) -> int:
     apart = ("sleeper", "broken")
     others = [job for job in singles if kind_of(job["jobName"]).kind not in apart]
     for job in others:
-        _true_to_its_name(job, load)
+        _true_to_its_name(job, load, some_are_lost=some_are_lost)
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda job: _logs_are_whole(yard, job), others))
     known = {job["jobId"] for job in singles}
@@ -103,16 +110,28 @@ def _codes(job: dict[str, Any]) -> list[int | None]:
     return [attempt["container"].get("exitCode") for attempt in job["attempts"]]
 
 
-def _true_to_its_name(job: dict[str, Any], load: Load) -> None:
+def is_lost(attempt: dict[str, Any]) -> bool:
+    return "exitCode" not in attempt["container"] and bool(
+        re.fullmatch(r"Host EC2 \(instance i-\w+\) terminated\.", attempt["statusReason"])
+    )
+
+
+def _true_to_its_name(job: dict[str, Any], load: Load, *, some_are_lost: bool) -> None:
     index = job.get("arrayProperties", {}).get("index", 0)
-    expected = expected_codes(job["jobName"], index)
-    told = f"{job['jobId']} ({job['jobName']}): {job.get('statusReason')} {job['attempts']}"
-    assert _codes(job) == expected, told
-    assert job["status"] == ("FAILED" if expected[-1] else "SUCCEEDED"), told
+    expected: list[int | None] = [*expected_codes(job["jobName"], index)]
     traces = trace(load.ledger, job["jobId"])
+    told = f"{job['jobId']} ({job['jobName']}): {job.get('statusReason')} {job['attempts']}"
+    told += f" {traces}"
     # One start and one end for each attempt, in order: none ran twice, no two overlapped.
-    lived = [(what, n) for n in range(1, len(expected) + 1) for what in ("start", "end")]
-    assert [(one.what, one.attempt) for one in traces] == lived, told
+    lived = {n: ["start", "end"] for n in range(1, len(expected) + 1)}
+    lost = [n for n, attempt in enumerate(job["attempts"], 1) if is_lost(attempt)]
+    for number in lost if some_are_lost else ():
+        expected[number - 1] = None
+        lived[number] = lived[number][: len([1 for one in traces if one.attempt == number])]
+    assert _codes(job) == expected, told
+    assert job["status"] == ("SUCCEEDED" if expected[-1] == 0 else "FAILED"), told
+    each = [(what, number) for number, lines in lived.items() for what in lines]
+    assert [(one.what, one.attempt) for one in traces] == each, told
     assert all(a.at_s <= b.at_s for a, b in pairwise(traces)), told
 
 
@@ -139,6 +158,8 @@ def _logs_are_whole(yard: KillableYard, job: dict[str, Any]) -> None:
     logs = yard.client("logs")
     try:
         for number, attempt in enumerate(job["attempts"], 1):
+            if is_lost(attempt):
+                continue  # what it said went with its instance
             page = logs.get_log_events(
                 logGroupName=LOG_GROUP,
                 logStreamName=attempt["container"]["logStreamName"],

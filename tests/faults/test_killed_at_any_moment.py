@@ -17,13 +17,15 @@ import pytest
 from batchyard.executors.process import claim
 from engines.test_docker_restart import MKIMAGE, OwnDaemon
 from faults import audit
-from faults.killable_yard import KillableYard, until
+from faults.killable_yard import KillableYard, engine, until
 from faults.load import Client, Load
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 
-def all_is_true_in_the_end(yard: KillableYard, load: Load, *sleepers: str) -> None:
+def all_is_true_in_the_end(
+    yard: KillableYard, load: Load, *sleepers: str, some_are_lost: bool = False
+) -> None:
     """Of a yard that runs: let every job go, see each to its end, and look for what is left."""
     with load.talking_to(yard) as batch:
         audit.nothing_acknowledged_is_lost(batch, load)
@@ -31,7 +33,7 @@ def all_is_true_in_the_end(yard: KillableYard, load: Load, *sleepers: str) -> No
             load.terminate(batch, job_id=sleeper)
         load.open_gate()
         audit.await_ends(yard, batch)
-        audit.every_attempt_is_true(yard, batch, load)
+        audit.every_attempt_is_true(yard, batch, load, some_are_lost=some_are_lost)
     audit.nothing_dangles(yard, load)
     yard.stop()
     audit.nothing_stays(yard, load)
@@ -143,8 +145,7 @@ def test_of_the_engine_and_the_server_together(
             for number in range(20):
                 load.submit(batch, "gated", fails=number % 2)
             load.submit_lively(batch)
-            # Nothing is being started at that moment: what a killed dockerd has started and not
-            # yet written down, it does not know of any more.
+            # Nothing is being started at that moment, so nothing may be lost.
             load.await_quiet(yard, batch)
             daemon.kill()
             # Acknowledged while no engine answers: to be done when one does.
@@ -157,6 +158,37 @@ def test_of_the_engine_and_the_server_together(
         until(daemon.answers, "the daemon, again")
         assert yard.start(), yard.tail()
         all_is_true_in_the_end(yard, load, sleeper)
+    finally:
+        load.open_gate()
+        yard.abandon(str(load.ledger))
+
+
+@pytest.mark.engine
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a second dockerd")
+@pytest.mark.parametrize("server_too", [False, True])
+def test_of_the_engine_while_it_starts_containers(
+    tmp_path: Path, daemon: OwnDaemon, load: Load, server_too: bool
+) -> None:
+    """What the engine has started and not yet written down is not started a second time."""
+    subprocess.run([sys.executable, MKIMAGE, "--socket", daemon.socket], check=True, timeout=120)
+    yard = KillableYard(tmp_path / "yard", "docker", socket=daemon.socket)
+    try:
+        yard.start()
+        with load.talking_to(yard) as batch:
+            load.register(batch)
+            for number in range(60):
+                load.submit(batch, "gated", fails=number % 3)
+            load.await_in_flight(12)
+            daemon.kill()
+        if server_too:
+            yard.kill()
+        daemon.start()
+        until(daemon.answers, "the daemon, again")
+        # It listens before it has its containers back. What a job says that ends until then is
+        # read by nobody: Docker loses it.
+        engine(daemon.socket, "GET", "/version")
+        assert not server_too or yard.start(), yard.tail()
+        all_is_true_in_the_end(yard, load, some_are_lost=True)
     finally:
         load.open_gate()
         yard.abandon(str(load.ledger))

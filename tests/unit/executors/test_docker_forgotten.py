@@ -104,3 +104,23 @@ def test_the_shim_is_killed_and_not_waited_for(
     lay_down(tmp_path, sleeper.pid, name="containerd-shim", cmdline=line)
     end_processes(CONTAINER, proc=tmp_path)
     assert sleeper.wait(10) == -9
+
+
+@pytest.mark.parametrize(
+    ("status", "finished", "expected"),
+    [
+        ("created", "0001-01-01T00:00:00Z", ("created", 0)),
+        ("running", "0001-01-01T00:00:00Z", ("running", 1_767_323_045_678)),
+        ("created", "2026-01-02T04:00:00Z", ("ended", 1_767_323_045_678)),
+    ],
+)
+def test_a_start_known_from_containerd_alone_has_no_time(
+    status: str, finished: str, expected: tuple[str, int]
+) -> None:
+    never = "0001-01-01T00:00:00Z"
+    state = {"Status": status, "StartedAt": never, "FinishedAt": finished, "ExitCode": 9}
+    found = read_inspected(
+        {"Id": CONTAINER, "Created": "2026-01-02T03:04:05.678Z", "State": state, "Config": {}}
+    )
+    assert found is not None
+    assert (found.state, found.started_ms) == expected

@@ -41,15 +41,25 @@ def read_inspected(answer: dict[str, Any]) -> Inspected | None:
     state = answer["State"]
     if state["Status"] in ("removing", "dead") and not parse_time_ns(state["StartedAt"]):
         return None
+    created_ms = parse_time_ns(answer.get("Created") or _NEVER) // 1_000_000
+    started_ms = parse_time_ns(state["StartedAt"]) // 1_000_000
+    finished_ms = parse_time_ns(state["FinishedAt"]) // 1_000_000
+    now = read_state(str(state["Status"]))
+    if now == "created" and finished_ms:
+        # Docker learnt of the start from containerd's event only, as it was killed in between: the
+        # container has no start time then, and is called `created` again when it has ended.
+        now = "ended"
+    if now != "created" and not started_ms:
+        started_ms = created_ms
     config = answer["Config"]
     labels = config.get("Labels") or {}
     variables = dict(entry.partition("=")[::2] for entry in config.get("Env") or [])
     return Inspected(
         container_id=answer["Id"],
-        state=read_state(str(state["Status"])),
-        created_ms=parse_time_ns(answer.get("Created") or _NEVER) // 1_000_000,
-        started_ms=parse_time_ns(state["StartedAt"]) // 1_000_000,
-        finished_ms=parse_time_ns(state["FinishedAt"]) // 1_000_000,
+        state=now,
+        created_ms=created_ms,
+        started_ms=started_ms,
+        finished_ms=finished_ms,
         exit_code=int(state["ExitCode"]),
         oom_killed=bool(state.get("OOMKilled")),
         program=_program(str(answer.get("Path") or ""), answer.get("Args") or []),
