@@ -12,7 +12,11 @@ import re
 from batchyard.executors.docker.body import Host, compose, container_name
 from batchyard.executors.docker.degrade import Concession, concede, forbidden
 from batchyard.executors.docker.engine import Engine, NoAnswerInTime, Refused
-from batchyard.executors.docker.forgotten import created_by_an_earlier_life, end_processes
+from batchyard.executors.docker.forgotten import (
+    created_by_an_earlier_life,
+    end_processes,
+    forgotten,
+)
 from batchyard.executors.docker.images import Puller
 from batchyard.executors.docker.inspected import Inspected
 from batchyard.executors.docker.tracked import Tracked
@@ -125,11 +129,7 @@ class BringUp:
     async def _end_forgotten(self, found: Inspected | None) -> None:
         if found is not None:
             await asyncio.to_thread(end_processes, found.container_id)
-            raise MayHaveRun(
-                "the container engine was restarted while it started container "
-                f"{found.container_id[:12]}, and forgot whether it ran; what was left of it was "
-                "ended"
-            )
+            raise MayHaveRun(forgotten(found.container_id))
 
     def _less(
         self,

@@ -23,6 +23,14 @@ _TICK_MARGIN_MS = 50
 """The kernel rounds a start time down to a tick; no engine answers that soon after its start."""
 
 
+def forgotten(container_id: str) -> str:
+    """What is said of an attempt whose container the engine lost track of."""
+    return (
+        "the container engine was restarted while it started container "
+        f"{container_id[:12]}, and forgot whether it ran; what was left of it was ended"
+    )
+
+
 def created_by_an_earlier_life(found: Inspected, socket_path: str) -> bool:
     """Whether the engine was started again after it created the container.
 

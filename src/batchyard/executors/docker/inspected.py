@@ -34,6 +34,8 @@ class Inspected(msgspec.Struct, frozen=True, kw_only=True):
     search_path: str
     attempt_id: str
     notes: tuple[str, ...]
+    guessed: bool = False
+    """The engine never saw the start, and its exit code is one it makes up when it saw no end."""
 
 
 def read_inspected(answer: dict[str, Any]) -> Inspected | None:
@@ -45,7 +47,8 @@ def read_inspected(answer: dict[str, Any]) -> Inspected | None:
     started_ms = parse_time_ns(state["StartedAt"]) // 1_000_000
     finished_ms = parse_time_ns(state["FinishedAt"]) // 1_000_000
     now = read_state(str(state["Status"]))
-    if now == "created" and finished_ms:
+    missed = now == "created" and finished_ms > 0
+    if missed:
         # Docker learnt of the start from containerd's event only, as it was killed in between: the
         # container has no start time then, and is called `created` again when it has ended.
         now = "ended"
@@ -67,6 +70,7 @@ def read_inspected(answer: dict[str, Any]) -> Inspected | None:
         search_path=variables.get("PATH", _DEFAULT_PATH),
         attempt_id=str(labels.get(LABEL_ATTEMPT, "")),
         notes=msgspec.json.decode(labels.get(LABEL_NOTES, "[]"), type=tuple[str, ...]),
+        guessed=missed and int(state["ExitCode"]) in (0, 255),
     )
 
 

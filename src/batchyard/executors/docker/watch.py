@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from batchyard.executors.docker.engine import Engine, Refused
+from batchyard.executors.docker.forgotten import end_processes, forgotten
 from batchyard.executors.docker.inspected import (
     LABEL_ATTEMPT,
     LABEL_YARD,
@@ -178,6 +179,16 @@ class Watcher:
             if refused.status == 404:
                 return  # removed this moment: the next look says so
             notes += (f"the engine could not give back all output: {refused.message}",)
+        if found.guessed:
+            # ORDER: what still lives is ended before the loss is told, and a retry may start.
+            await asyncio.to_thread(end_processes, found.container_id)
+            self._finish(
+                tracked,
+                Lost(
+                    attempt_id=spec.attempt_id, at_ms=now_ms(), detail=forgotten(found.container_id)
+                ),
+            )
+            return
         if interrupted_by_reboot(found, self._boot_ms):
             detail = f"the machine restarted while container {tracked.name} ran"
             self._finish(
