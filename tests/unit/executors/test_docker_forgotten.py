@@ -124,3 +124,31 @@ def test_a_start_known_from_containerd_alone_has_no_time(
     )
     assert found is not None
     assert (found.state, found.started_ms) == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "exit_code", "guessed"),
+    [
+        ("created", 0, True),
+        ("created", 255, True),
+        ("created", 9, False),
+        ("exited", 0, False),
+        ("exited", 255, False),
+    ],
+)
+def test_only_a_made_up_code_after_a_missed_start_is_a_guess(
+    status: str, exit_code: int, guessed: bool
+) -> None:
+    started = "0001-01-01T00:00:00Z" if status == "created" else "2026-01-02T03:30:00Z"
+    state = {
+        "Status": status,
+        "StartedAt": started,
+        "FinishedAt": "2026-01-02T04:00:00Z",
+        "ExitCode": exit_code,
+    }
+    found = read_inspected(
+        {"Id": CONTAINER, "Created": "2026-01-02T03:04:05.678Z", "State": state, "Config": {}}
+    )
+    assert found is not None
+    assert found.state == "ended"
+    assert found.guessed is guessed
