@@ -6,13 +6,8 @@
 #
 # Takes about half a minute, and nothing when the image was made from the same inputs. The root
 # also stays as .cache/images/variant-calling.tar, for `podman import` and the like.
-set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-say() { printf 'image: %s\n' "$*"; }
-fail() {
-  printf 'image: %s\n' "$@" >&2
-  exit 1
-}
+source "$(dirname "${BASH_SOURCE[0]}")/../lib/common.sh"
+topic=image
 image=batchyard-variant-calling:1
 cache=$PWD/.cache/images
 tarball=$cache/variant-calling.tar
@@ -23,13 +18,14 @@ mkdir -p "$cache"
 docker info >/dev/null 2>&1 || fail "no Docker Engine answers. Start it:  scripts/engines/docker-up.sh"
 command -v mmdebstrap >/dev/null || fail "mmdebstrap is missing:  sudo apt-get install mmdebstrap"
 [ -x .venv/bin/python ] || scripts/setup/environment.sh demo
-uv=$(command -v uv || ls .cache/uv/bin/uv .cache/uv/lib/bin/uv 2>/dev/null | head -1)
+source scripts/lib/uv.sh
+need_uv
 
 # The mirror and the suite this machine itself installs from.
 read -r site suite < <(apt-get indextargets --format '$(SITE) $(CODENAME)' 'Created-By: Packages' 'Component: main' | head -1) ||
   fail "apt knows no package lists yet:  sudo apt-get update"
 
-inputs=$(cat "${BASH_SOURCE[0]}" locks/image.txt <(echo "$site $suite $(uname -m)") | sha256sum | cut -d' ' -f1)
+inputs=$(cat scripts/images/build.sh locks/image.txt <(echo "$site $suite $(uname -m)") | sha256sum | cut -d' ' -f1)
 have=$(docker image inspect -f '{{index .Config.Labels "batchyard.inputs"}}' "$image" 2>/dev/null || true)
 if [ "$have" = "$inputs" ]; then
   exit 0

@@ -2,8 +2,7 @@
 # Run every benchmark, or those named: scripts/setup/bench.sh [benchmarks/submit_rate.py ...]
 # Each prints its own lines: what was measured, side by side, and the target. Together they take
 # some minutes; nothing else should run on the machine.
-set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+source "$(dirname "${BASH_SOURCE[0]}")/../lib/common.sh"
 scripts/setup/environment.sh dev
 if [ $# = 0 ]; then
   # lab.py is what the benchmarks share.

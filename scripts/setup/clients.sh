@@ -1,14 +1,12 @@
 #!/usr/bin/env bash
 # Install the unmodified AWS clients the tests drive, each into its own folder below .cache/clients:
 # AWS CLI 1 from PyPI (its own environment: it pins its own botocore) and the AWS SDK for JavaScript.
-set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-say() { printf 'setup: %s\n' "$*"; }
+source "$(dirname "${BASH_SOURCE[0]}")/../lib/common.sh"
+source scripts/lib/uv.sh
 digest() { cat "$@" | sha256sum | cut -d' ' -f1; }
 target=$PWD/.cache/clients
 mkdir -p "$target"
-export UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1
-uv=$(command -v uv || ls .cache/uv/bin/uv .cache/uv/lib/bin/uv 2>/dev/null | head -1)
+need_uv
 
 stamp=$(digest locks/awscli-v1.txt)
 if [ "$(cat "$target/awscli-v1/.stamp" 2>/dev/null)" != "$stamp" ]; then

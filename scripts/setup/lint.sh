@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Style, types and the contracts between packages.
-set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+source "$(dirname "${BASH_SOURCE[0]}")/../lib/common.sh"
 scripts/setup/environment.sh dev
 export PATH=$PWD/.venv/bin:$PATH
 ruff check

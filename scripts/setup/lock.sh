@@ -4,10 +4,10 @@
 #   scripts/setup/lock.sh [--upgrade]
 #
 # dev is resolved first and binds the others, so that demo, run and image are parts of dev.
-set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+source "$(dirname "${BASH_SOURCE[0]}")/../lib/common.sh"
 scripts/setup/environment.sh dev
-uv=$(command -v uv || ls .cache/uv/bin/uv .cache/uv/lib/bin/uv 2>/dev/null | head -1)
+source scripts/lib/uv.sh
+need_uv
 
 compile() { # NAME ARGUMENTS...
   local name=$1

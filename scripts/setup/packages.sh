@@ -3,12 +3,9 @@
 #
 # As root, or with a sudo that asks nothing. Otherwise it says what is missing and which tests
 # will be skipped for it, and succeeds: the rest of the suite needs none of them.
-set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+source "$(dirname "${BASH_SOURCE[0]}")/../lib/common.sh"
 mkdir -p .cache
 log=.cache/apt.log
-
-say() { printf 'setup: %s\n' "$*"; }
 
 # what it is looked for by | package | what uses it
 wanted='

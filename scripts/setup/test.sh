@@ -3,9 +3,7 @@
 #
 # Arguments go to pytest. With BATCHYARD_REQUIRE_ENGINES=1 (as .ci/run sets it) an engine that does
 # not answer is a failure; without it, its tests are skipped and say how to start it.
-set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-say() { printf 'setup: %s\n' "$*"; }
+source "$(dirname "${BASH_SOURCE[0]}")/../lib/common.sh"
 require=${BATCHYARD_REQUIRE_ENGINES:-0}
 
 scripts/setup/environment.sh dev
