@@ -38,6 +38,8 @@ events_logger = "file"
 C
   rm -f "$SOCKET"
   say "starting podman's API by hand, log in $LOG"
+  # conmon leaves a file named `oom` where its podman was started.
+  cd "$(dirname "$CONF")"
   CONTAINERS_CONF=$CONF setsid nohup podman system service --time=0 "unix://$SOCKET" \
     >>"$LOG" 2>&1 </dev/null &
 fi

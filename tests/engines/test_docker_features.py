@@ -2,17 +2,22 @@
 
 import asyncio
 import json
+import os
 import urllib.parse
 import uuid
 from collections.abc import Callable
 from http.client import HTTPConnection
 from pathlib import Path
-from socket import AF_UNIX, socket
+from socket import AF_UNIX, create_server, socket
 
 import pytest
 
 from batchyard.executors.docker import DockerExecutor
 from batchyard.executors.docker.body import Host, compose
+from batchyard.executors.docker.bringup import STOPPED_BEFORE_START
+from batchyard.executors.docker.engine import Version
+from batchyard.executors.docker.host_network import may_lock_up
+from batchyard.executors.docker.sockets import peer_pid
 from batchyard.executors.policy import Policy
 from batchyard.executors.port import (
     Device,
@@ -222,6 +227,26 @@ class TestFeatures:
         assert (host["NanoCpus"], host.get("CpuQuota", 0)) == (0, 0)
 
     @on_loop
+    async def test_the_hosts_network_without_an_endpoint_of_a_docker_that_may_lock_up(
+        self, yard: ExecutorYard, socket_path: str
+    ) -> None:
+        bench = await yard.open()
+        inside = Job(prints=("x",), run_for_s=60)
+        spec = yard.spec(inside)
+        await bench.executor.start(spec)
+        handle = (await bench.recorder.started(spec.attempt_id)).handle
+        raw = Raw(socket_path)
+        pid = json.loads(raw.call("GET", f"/v1.41/containers/{handle}/json")[1])["State"]["Pid"]
+        # The engine, not this process, is the host of its containers.
+        theirs, ours = (os.readlink(f"/proc/{one}/ns/net") for one in (pid, peer_pid(socket_path)))
+        assert theirs == ours
+        version = json.loads(raw.call("GET", "/version")[1])["Version"]
+        kind = "podman" if "podman" in socket_path else "docker"
+        if may_lock_up(Version(kind=kind, text=f"{kind} {version}")):
+            networks = json.loads(raw.call("GET", "/v1.41/networks/host")[1])
+            assert handle not in networks["Containers"]
+
+    @on_loop
     async def test_an_image_nobody_has(self, yard: ExecutorYard) -> None:
         bench = await yard.open()
         spec = yard.spec(image="127.0.0.1:9/no/such-image:1")
@@ -230,6 +255,22 @@ class TestFeatures:
         assert isinstance(failed, StartFailed)
         assert failed.reason.startswith("CannotPullContainerError: Error response from daemon: ")
         assert len(failed.reason) > len("CannotPullContainerError: Error response from daemon: ")
+
+    @on_loop
+    async def test_a_stop_ends_the_wait_for_a_silent_registry(self, yard: ExecutorYard) -> None:
+        bench = await yard.open()
+        with create_server(("127.0.0.1", 0)) as registry:
+            registry.settimeout(30)
+            port = registry.getsockname()[1]
+            spec = yard.spec(image=f"127.0.0.1:{port}/never-there:1")
+            starting = asyncio.ensure_future(bench.executor.start(spec))
+            connection, _ = await asyncio.to_thread(registry.accept)
+            with connection:
+                await bench.executor.stop(spec.attempt_id)
+                failed = await bench.recorder.terminal(spec.attempt_id)
+                await starting
+        assert isinstance(failed, StartFailed)
+        assert failed.reason == STOPPED_BEFORE_START
 
     @on_loop
     async def test_a_bare_program_name_that_is_missing(self, yard: ExecutorYard) -> None:

@@ -31,6 +31,8 @@ AT_ONCE = 16
 """Starts under way together: engines gain nothing from more, and memory is bounded."""
 PATIENCE_S = (0.1, 0.5, 2.0, 5.0, 10.0)
 """Waits between tries while an engine does not answer; the last one repeats."""
+HURRY_S = (1.0, 2.0, 5.0, 10.0)
+"""Waits before a start that takes long is told of the stop behind it; the last one repeats."""
 
 
 class Dispatcher:
@@ -96,8 +98,29 @@ class Dispatcher:
 
     async def _after(self, before: asyncio.Task[None] | None, due: Due) -> None:
         if before is not None:
+            if isinstance(due.effect, StopAttempt):
+                await self._hurry(before, due.effect)
             await asyncio.wait([before])
         await self._persist(due)
+
+    async def _hurry(self, start: asyncio.Task[None], stop: StopAttempt) -> None:
+        """Tell a start that takes long, such as the pull of an image, that nobody wants it now.
+
+        Only to hurry it: a start the engine has not heard of yet stays deaf to this, and the stop
+        is done in its turn whatever comes of it here.
+        """
+        tries = 0
+        while True:
+            await asyncio.wait([start], timeout=HURRY_S[min(tries, len(HURRY_S) - 1)])
+            if start.done():
+                return
+            tries += 1
+            try:
+                await self._executor.stop(attempt_id(stop.job_id, stop.attempt))
+            except EngineUnavailable as fault:
+                log.info("stop.not_heard", effect=repr(stop), reason=fault.message)
+            except Exception:
+                log.exception("effect.failed", effect=repr(stop))
 
     async def _persist(self, due: Due) -> None:
         """Try until the engine answers: an engine that is away is no reason to fail a job."""

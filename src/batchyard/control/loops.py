@@ -23,7 +23,7 @@ from batchyard.control.time_limits import TimeLimits
 from batchyard.control.timers import Timers
 from batchyard.executors.port import Executor, Probe
 from batchyard.kernel import events as ev
-from batchyard.kernel.faults import StoreUnavailable
+from batchyard.kernel.faults import EngineUnavailable, StoreUnavailable
 from batchyard.kernel.ids import attempt_id
 from batchyard.scheduler.index import LiveIndex
 from batchyard.scheduler.snapshot import Instance
@@ -104,7 +104,11 @@ class Control:
             self.scheduling.load(job)
 
     async def serve(self, ready: asyncio.Event) -> None:
-        """Run all loops; sets `ready` once recovery is done. Ends by cancellation."""
+        """Run all loops; sets `ready` once recovery is done. Ends by cancellation.
+
+        Raises:
+            EngineUnavailable: the engine went away before it was compared with the record.
+        """
         try:
             async with asyncio.TaskGroup() as group:
                 self._dispatcher.open(group)
@@ -134,6 +138,11 @@ class Control:
                     group.create_task(supervise(name, loop))
                 self.scheduling.wake()
                 ready.set()
+        except BaseExceptionGroup as group:
+            # Who starts the yard is to be told what happened, not how the loops are built.
+            if (away := group.subgroup(EngineUnavailable)) is not None:
+                raise away.exceptions[0] from None
+            raise
         finally:
             try:
                 await self.bus.drain()

@@ -19,6 +19,7 @@ from batchyard.control.injection import Surroundings
 from batchyard.control.loops import Control
 from batchyard.control.port import Failpoint, no_failpoint
 from batchyard.executors.port import Executor, Probe
+from batchyard.kernel.faults import EngineUnavailable
 from batchyard.kernel.ids import Realm
 from batchyard.logs.store import FileLogStore
 from batchyard.neighbours.credentials import (
@@ -83,7 +84,7 @@ async def running(
 
     Raises:
         StoreUnavailable: another server has this home open.
-        EngineUnavailable: the configured engine does not answer.
+        EngineUnavailable: the configured engine does not answer, or ceases to.
     """
     realm = Realm(region=settings.region, account=settings.account)
     store = open_store(home, realm=realm, failpoints=failpoint)
@@ -168,8 +169,10 @@ async def running(
         finally:
             loops.cancel()
             await asyncio.wait([loops])
-            if not loops.cancelled() and loops.exception() is not None:
-                log.critical("loops.failed", exc_info=loops.exception())
+            ended_by = None if loops.cancelled() else loops.exception()
+            # An engine that went away is told where it is raised, without a traceback.
+            if ended_by is not None and not isinstance(ended_by, EngineUnavailable):
+                log.critical("loops.failed", exc_info=ended_by)
     finally:
         logs.close()
         await store.close()

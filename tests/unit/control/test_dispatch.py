@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from batchyard.control.bus import Bus, Due
-from batchyard.control.dispatch import AT_ONCE, PATIENCE_S, Dispatcher
+from batchyard.control.dispatch import AT_ONCE, HURRY_S, PATIENCE_S, Dispatcher
 from batchyard.control.injection import Surroundings
 from batchyard.executors.port import AttemptSpec, StartFailed
 from batchyard.kernel import commands as cmd
@@ -34,6 +34,12 @@ class Troubled(ScriptedExecutor):
         self.trouble: list[Exception | asyncio.Event] = []
         self.under_way = 0
         self.most = 0
+        self.stop_raises: list[Exception] = []
+
+    async def stop(self, attempt_id: str, *, grace_s: float = 30.0) -> None:
+        if self.stop_raises:
+            raise self.stop_raises.pop()
+        await super().stop(attempt_id, grace_s=grace_s)
 
     async def start(self, spec: AttemptSpec) -> None:
         self.under_way += 1
@@ -116,7 +122,7 @@ async def test_a_start_before_its_stop_and_its_removal(bench: Bench) -> None:
     bench.dispatcher.submit([start])
     bench.dispatcher.submit([stop, remove])
     other, other_start = await bench.placed()
-    await bench.yard.rest(60)
+    await bench.yard.rest(HURRY_S[0] / 2)
     assert bench.executor.calls == []
     bench.executor.trouble.clear()
     bench.dispatcher.submit([other_start])
@@ -127,6 +133,43 @@ async def test_a_start_before_its_stop_and_its_removal(bench: Bench) -> None:
     await bench.yard.rest()
     name = attempt_id(job, 1)
     assert bench.executor.calls[1:] == [("start", name), ("stop", name), ("remove", name)]
+
+
+@on_a_bench
+async def test_a_start_that_takes_long_is_told_of_its_stop(bench: Bench) -> None:
+    """A pull of an image may take an hour; whoever terminates the job must not wait for it."""
+    job, start = await bench.placed()
+    name = attempt_id(job, 1)
+    pulled = asyncio.Event()
+    bench.executor.trouble.append(pulled)
+    bench.dispatcher.submit([start])
+    bench.dispatcher.submit([Due(outbox_id=None, effect=StopAttempt(job_id=job, attempt=1))])
+    bench.executor.unavailable(times=1)  # the first word is lost
+    await bench.yard.rest(HURRY_S[0] + 0.1)
+    assert bench.executor.calls == []
+    await bench.yard.rest(HURRY_S[1])
+    assert bench.executor.calls == [("stop", name)]
+    await bench.yard.rest(HURRY_S[2])
+    assert bench.executor.calls == [("stop", name)] * 2
+    pulled.set()
+    await bench.yard.rest()
+    # In its turn it comes once more, for a start that was deaf.
+    assert bench.executor.calls == [("stop", name)] * 2 + [("start", name), ("stop", name)]
+
+
+@on_a_bench
+async def test_a_defect_met_while_hurrying_leaves_the_stop_its_turn(bench: Bench) -> None:
+    job, start = await bench.placed()
+    pulled = asyncio.Event()
+    bench.executor.trouble.append(pulled)
+    bench.executor.stop_raises = [KeyError("defect")]
+    bench.dispatcher.submit([start])
+    bench.dispatcher.submit([Due(outbox_id=None, effect=StopAttempt(job_id=job, attempt=1))])
+    await bench.yard.rest(HURRY_S[0] + 0.1)
+    assert bench.executor.stop_raises == []
+    pulled.set()
+    await bench.yard.rest()
+    assert [verb for verb, _ in bench.executor.calls] == ["start", "stop"]
 
 
 @on_a_bench

@@ -177,9 +177,8 @@ def test_an_engine_that_goes_away_during_a_start_is_told() -> None:
             await running(yard)
             await yard.kill()
             yard.executor.unavailable(times=1)
-            with pytest.raises(BaseExceptionGroup) as caught:
+            with pytest.raises(EngineUnavailable):
                 await yard.start()
-            assert caught.group_contains(EngineUnavailable)
             await yard.start()
 
     run_virtually(main)

@@ -45,9 +45,14 @@ def compose(
     yard_id: str,
     policy: Policy,
     host: Host,
+    host_network: str = "host",
     conceded: frozenset[Concession] = frozenset(),
 ) -> Draft:
-    """Body and plain-words notes on what of the spec it does not honour."""
+    """Body and plain-words notes on what of the spec it does not honour.
+
+    Args:
+        host_network: The engine's word for the network of the host.
+    """
     notes: list[str] = []
 
     def given_up(concession: Concession, *, wanted: bool) -> bool:
@@ -65,7 +70,7 @@ def compose(
         "Memory": memory_mib * _MIB,
         # AWS: a share, not a cap; a job may use idle processors.
         "CpuShares": max(_LEAST_CPU_SHARES, spec.vcpu_milli * 1024 // 1000),
-        "NetworkMode": spec.network_mode,
+        "NetworkMode": host_network if spec.network_mode == "host" else spec.network_mode,
         "ReadonlyRootfs": spec.read_only_root,
         "RestartPolicy": {"Name": ""},
         "LogConfig": _log_config(host.kind),

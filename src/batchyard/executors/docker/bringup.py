@@ -17,19 +17,21 @@ from batchyard.executors.docker.forgotten import (
     end_processes,
     forgotten,
 )
+from batchyard.executors.docker.host_network import HOST, HostNetwork
 from batchyard.executors.docker.images import Puller
 from batchyard.executors.docker.inspected import Inspected
 from batchyard.executors.docker.tracked import Tracked
 from batchyard.executors.docker.watch import Watcher
 from batchyard.executors.policy import Policy
 from batchyard.executors.port import AttemptSpec, Failpoint, no_failpoint
-from batchyard.kernel.faults import ExecutorError
+from batchyard.kernel.faults import EngineUnavailable, ExecutorError
 
 CREATE_TIMEOUT_S = 240.0
 START_TIMEOUT_S = 180.0
 STOPPED_BEFORE_START = "CannotStartContainerError: stopped before the container was started"
 
 _NAME_FREED_S = 0.1
+_NETWORK_TRIES = 3
 _MOST_PROGRAMS_REMEMBERED = 4096
 _ALREADY_THERE = re.compile(r"\btask( [0-9a-f]{64})?:? already exists|^id already in use$")
 """What Docker answers to the start of a container whose forgotten process lives."""
@@ -51,6 +53,7 @@ class BringUp:
         watcher: Watcher,
         puller: Puller,
         host: Host,
+        host_network: HostNetwork,
         policy: Policy,
         yard_id: str,
         create_timeout_s: float = CREATE_TIMEOUT_S,
@@ -60,6 +63,7 @@ class BringUp:
         self._watcher = watcher
         self._puller = puller
         self._host = host
+        self._host_network = host_network
         self._policy = policy
         self._yard_id = yard_id
         self._create_timeout_s = create_timeout_s
@@ -79,6 +83,7 @@ class BringUp:
         if reason := forbidden(spec, self._policy):
             raise NeverStarts(f"CannotCreateContainerError: {reason}")
         conceded = self._learned
+        networks_lost = 0
         while True:
             try:
                 found = await self._create(tracked, conceded)
@@ -107,6 +112,16 @@ class BringUp:
             except Refused as refused:
                 if _ALREADY_THERE.search(refused.message):
                     await self._end_forgotten(await self._watcher.inspect(tracked.name))
+                if self._host_network.lost(refused.message):
+                    networks_lost += 1
+                    if networks_lost == _NETWORK_TRIES:
+                        raise EngineUnavailable(
+                            f"Container {self._host_network.name} keeps going away: "
+                            f"{refused.message}",
+                            hint="Leave it alone while jobs run: they join its network.",
+                        ) from refused
+                    await self.discard(tracked.name)
+                    continue
                 conceded |= self._less("CannotStartContainerError", spec, refused, conceded)
                 await self.discard(tracked.name)
         # Only what the host refuses to everybody; a device or a ulimit is the spec's own.
@@ -162,7 +177,12 @@ class BringUp:
         """
         spec = tracked.spec
         draft = compose(
-            spec, yard_id=self._yard_id, policy=self._policy, host=self._host, conceded=conceded
+            spec,
+            yard_id=self._yard_id,
+            policy=self._policy,
+            host=self._host,
+            host_network=await self._host_network.mode() if spec.network_mode == HOST else HOST,
+            conceded=conceded,
         )
         pulled = False
         while True:

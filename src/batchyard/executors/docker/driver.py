@@ -11,6 +11,7 @@ import structlog
 from batchyard.executors.docker.body import Host, container_name
 from batchyard.executors.docker.bringup import CREATE_TIMEOUT_S, BringUp, MayHaveRun, NeverStarts
 from batchyard.executors.docker.engine import Engine, Refused
+from batchyard.executors.docker.host_network import HostNetwork, may_lock_up
 from batchyard.executors.docker.images import Puller
 from batchyard.executors.docker.inspected import Inspected
 from batchyard.executors.docker.sockets import (
@@ -94,11 +95,13 @@ class DockerExecutor:
             logs=self._logs,
             observe=observe,
         )
+        self._host_network = HostNetwork(engine, yard_id=self._yard_id, needed=may_lock_up(version))
         self._bring_up = BringUp(
             engine=engine,
             watcher=self._watcher,
             puller=self._puller,
             host=Host(kind=version.kind, limits=limits),
+            host_network=self._host_network,
             policy=self._policy,
             yard_id=self._yard_id,
             create_timeout_s=self._create_timeout_s,
@@ -166,6 +169,7 @@ class DockerExecutor:
         await self._tasks.close()
         await self._watcher.close()
         await self._puller.close()
+        await self._host_network.close()
         await self._engine.close()
 
     def _track(self, spec: AttemptSpec) -> Tracked:

@@ -107,6 +107,7 @@ class Engine:
         path: str,
         *,
         query: Mapping[str, str],
+        data: bytes | None = None,
         silence_s: float | None = None,
     ) -> AsyncIterator[aiohttp.StreamReader]:
         """Open an answer that goes on; it ends with the block. Raises like `call`."""
@@ -117,7 +118,7 @@ class Engine:
         )
         with _as_engine_errors(self.socket_path):
             async with self._streams.request(
-                method, self._url(path), params=query, timeout=timeout
+                method, self._url(path), params=query, data=data, timeout=timeout
             ) as response:
                 if response.status >= 400:
                     raise _refusal(response.status, await response.read())

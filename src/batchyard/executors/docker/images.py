@@ -36,9 +36,17 @@ class Puller:
 
 async def pull_image(engine: Engine, image: str) -> None:
     name, tag = split_image(image)
-    query = {"fromImage": name, "tag": tag} if tag else {"fromImage": name}
+    await _make(engine, {"fromImage": name, "tag": tag} if tag else {"fromImage": name})
+
+
+async def import_image(engine: Engine, name: str, tag: str, *, tar: bytes) -> None:
+    """Make an image from a root file system, without a registry. Raises like `Puller.pull`."""
+    await _make(engine, {"fromSrc": "-", "repo": name, "tag": tag}, data=tar)
+
+
+async def _make(engine: Engine, query: dict[str, str], data: bytes | None = None) -> None:
     async with engine.stream(
-        "POST", "/images/create", query=query, silence_s=PULL_SILENCE_S
+        "POST", "/images/create", query=query, data=data, silence_s=PULL_SILENCE_S
     ) as content:
         # The status is 200 before the registry is asked, so a failure hides in the progress.
         while line := await content.readline():

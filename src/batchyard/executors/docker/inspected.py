@@ -12,6 +12,8 @@ LABEL_YARD = "batchyard.yard"
 LABEL_ATTEMPT = "batchyard.attempt"
 LABEL_JOB = "batchyard.job"
 LABEL_NOTES = "batchyard.notes"
+LABEL_HOLDER = "batchyard.host-network"
+"""On the idle container of `host_network`, which is no attempt and has no other label."""
 
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
