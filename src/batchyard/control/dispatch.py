@@ -6,7 +6,6 @@ before a crash is simply done again.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import nullcontext
 
 import structlog
 
@@ -60,6 +59,8 @@ class Dispatcher:
         self._failpoint = failpoint
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._chains: dict[str, asyncio.Task[None]] = {}
+        self.held_up: dict[str, EngineUnavailable] = {}
+        """By attempt id: why the last try came to nothing, until the next one begins."""
         self._group: asyncio.TaskGroup | None = None
 
     def open(self, group: asyncio.TaskGroup) -> None:
@@ -144,11 +145,17 @@ class Dispatcher:
 
     async def _try(self, due: Due) -> bool:
         try:
-            # A follow-up needs no engine: it must not wait behind those that do.
-            async with nullcontext() if isinstance(due.effect, FollowUp) else self._slots:
+            if isinstance(due.effect, FollowUp):
+                # It needs no engine, and must not wait behind those that do.
                 await self._do(due)
+            else:
+                async with self._slots:
+                    self.held_up.pop(attempt_id(due.effect.job_id, due.effect.attempt), None)
+                    await self._do(due)
         except EngineUnavailable as fault:
             log.warning("engine.unavailable", effect=repr(due.effect), reason=fault.message)
+            if not isinstance(due.effect, FollowUp):
+                self.held_up[attempt_id(due.effect.job_id, due.effect.attempt)] = fault
             return False
         except StoreUnavailable as fault:
             log.error("effect.not_recorded", effect=repr(due.effect), reason=fault.message)

@@ -93,6 +93,16 @@ class Control:
         await self._store.read(self._load)
         return self.probe
 
+    def trouble(self, attempt: str | None = None) -> EngineUnavailable | None:
+        """Why the engine does not answer, or does not do what is due for an attempt; or None."""
+        held_up = self._dispatcher.held_up.get(attempt) if attempt else None
+        return held_up or self._executor.trouble()
+
+    def doing(self, attempt: str) -> tuple[str, int] | None:
+        """What the engine does to start an attempt, and for how many seconds; None if nothing."""
+        found = self._executor.doing(attempt)
+        return (found.what, max(0, self._clock() - found.since_ms) // 1000) if found else None
+
     def _load(self, reader: Reader) -> None:
         for environment in reader.compute_environments():
             self.index.apply(ev.ComputeEnvironmentSaved(compute_environment=environment), None)

@@ -167,6 +167,12 @@ class MockExecutor:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path(attempt_id))
 
+    def doing(self, attempt_id: str) -> None:
+        return None
+
+    def trouble(self) -> None:
+        return None
+
     async def close(self) -> None:
         for live in self._live.values():
             if live.timer is not None:

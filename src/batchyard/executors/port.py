@@ -11,6 +11,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from batchyard.kernel.faults import EngineUnavailable
+
 
 class Ulimit(msgspec.Struct, frozen=True, kw_only=True):
     name: str
@@ -134,6 +136,16 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
 
+class Doing(msgspec.Struct, frozen=True, kw_only=True):
+    """What the engine is busy with for an attempt that is to start.
+
+    `what` completes "the engine ...": `pulls the image debian:stable`.
+    """
+
+    what: str
+    since_ms: int
+
+
 Failpoint = Callable[[str], None]
 """Called by drivers at named places, where a fault test may kill the process."""
 
@@ -191,6 +203,15 @@ class Executor(Protocol):
 
     async def remove(self, attempt_id: str) -> None:
         """Forget an attempt: kill it if it still lives, delete its container or scratch folder."""
+
+    def doing(self, attempt_id: str) -> Doing | None:
+        """What the start of an attempt waits for, for whoever asks why it does not run yet.
+
+        None: it does not wait, or this driver has no steps worth telling.
+        """
+
+    def trouble(self) -> EngineUnavailable | None:
+        """Why the engine does not answer at present; None while it does."""
 
     async def close(self) -> None:
         """Stop watching and release connections. Running attempts go on."""

@@ -6,19 +6,11 @@ from typing import Any
 
 from batchyard import __version__
 from batchyard.control.loops import Control
-from batchyard.kernel import ranges as rg
-from batchyard.kernel.children import synthesise_child
-from batchyard.kernel.faults import InvalidRequest, NotFound
-from batchyard.kernel.ids import child_id, split_child
-from batchyard.kernel.job import ArrayState, Job
-from batchyard.kernel.states import LIVE, STATUSES, TERMINAL
-from batchyard.scheduler.explain import Explanation, explain
-from batchyard.scheduler.line import FRESH, RETRY
+from batchyard.kernel.faults import InvalidRequest
+from batchyard.kernel.states import LIVE, STATUSES
+from batchyard.server.explaining import Explainer
 from batchyard.store.port import Reader, Store
 from batchyard.wire.gateway import Handler, RequestContext
-
-MANY = 100_000
-"""Beyond so many waiting jobs a place in line is not counted: it would stop the world."""
 
 
 def extensions(
@@ -30,7 +22,7 @@ def extensions(
     )
     return {
         "status": answers.status,
-        "explain": answers.explain,
+        "explain": Explainer(control=control, store=store).explain,
         "passes": answers.passes,
         "events": answers.events,
     }
@@ -50,6 +42,7 @@ class Extensions:
         """The yard at a glance: executor, capacity, counts."""
         counts, queues, names, yard_id = await self._store.read(_overview)
         probe = self._control.probe
+        trouble = self._control.trouble()
         uses = self._control.index.occupancy.uses()
         totals = [use.instance.total for use in uses.values()]
         return {
@@ -61,6 +54,7 @@ class Extensions:
                 "name": self._executor,
                 "engine": probe.engine if probe else "",
                 "warnings": list(probe.warnings) if probe else [],
+                "trouble": {"message": trouble.message, "hint": trouble.hint} if trouble else None,
             },
             "capacity": [
                 {
@@ -76,93 +70,6 @@ class Extensions:
             "counts": counts,
             "queues": queues,
         }
-
-    async def explain(self, ctx: RequestContext, params: dict[str, Any]) -> dict[str, Any]:
-        """Why a job waits, in words and numbers, per compute environment."""
-        job_id = params.get("jobId")
-        if not isinstance(job_id, str) or not job_id:
-            raise InvalidRequest("jobId must be specified.", field="jobId")
-        job, unmet = await self._store.read(lambda r: _job(r, job_id))
-        if job is None:
-            raise NotFound(
-                f"there is no job {job_id}",
-                hint="List jobs with `batchyard ls`; ended jobs are forgotten after some days.",
-            )
-        told = self._told(job, unmet)
-        order = {f.compute_environment: i for i, f in enumerate(told.fits, 1)}
-        return {
-            "jobId": job_id,
-            "status": job.status,
-            "sentence": told.sentence,
-            "fix": told.fix,
-            "statusReason": told.status_reason,
-            "verdicts": [
-                {
-                    "computeEnvironment": f.compute_environment,
-                    "order": order[f.compute_environment],
-                    "verdict": {"fits": "fits now"}.get(f.verdict, f.verdict),
-                    "code": f.code,
-                    "detail": f.detail,
-                }
-                for f in told.fits
-            ],
-        }
-
-    def _told(self, job: Job, unmet: Mapping[str, str]) -> Explanation:
-        if job.status in TERMINAL:
-            reason = f": {job.status_reason.rstrip('.')}" if job.status_reason else ""
-            return Explanation(sentence=f"It has ended as {job.status}{reason}.", fix="Nothing.")
-        if job.status in LIVE and job.current is not None:
-            where = job.current.compute_environment
-            return Explanation(
-                sentence=f"It does not wait: attempt {job.current.number} is {job.status} "
-                f"in {where}.",
-                fix="Nothing to do.",
-            )
-        fits = self._control.index.fits(job.shape, job.queue)
-        told = explain(job.shape, fits, queue=job.queue)
-        if told.status_reason is not None:
-            return told
-        if job.array is not None and _has_waiting(job.array):
-            return self._in_line(job, told)
-        if unmet:
-            names = ", ".join(f"{other} ({status})" for other, status in sorted(unmet.items()))
-            return Explanation(
-                sentence=f"It waits for {len(unmet)} job{'s' * (len(unmet) > 1)} to succeed: "
-                f"{names}.",
-                fix="Wait, or look into the jobs it depends on.",
-                fits=fits,
-            )
-        if job.array is not None:
-            return Explanation(
-                sentence=f"No child of it waits for capacity: {_tally(job.array)}.",
-                fix="Wait for the children that run.",
-                fits=fits,
-            )
-        return self._in_line(job, told)
-
-    def _in_line(self, job: Job, told: Explanation) -> Explanation:
-        line = self._control.index.line(job.queue)
-        if len(line) > MANY:
-            return told
-        rank = RETRY if job.attempts else FRESH
-        index = job.index or 0
-        if job.array is not None:
-            index = next((a for a, _ in job.array.ready), 0)
-        ahead = line.ahead_of((rank, job.seq, index))
-        if not ahead:
-            return told
-        head = line.heads(1)[0]
-        blocked = explain(
-            head.shape, self._control.index.fits(head.shape, job.queue), queue=job.queue
-        )
-        return Explanation(
-            sentence=f"It stands behind {ahead} other job{'s' * (ahead > 1)} in queue {job.queue}; "
-            f"the first of them is {head.job_id}. {_of_head(blocked.sentence)}",
-            fix=f"Wait, raise the priority of another queue and submit there, or see "
-            f"`batchyard explain {head.job_id}`.",
-            fits=told.fits,
-        )
 
     async def passes(self, ctx: RequestContext, params: dict[str, Any]) -> dict[str, Any]:
         """The last passes of the scheduler, newest first."""
@@ -198,49 +105,6 @@ class Extensions:
                 for one in recorded
             ]
         }
-
-
-def _has_waiting(array: ArrayState) -> bool:
-    """Whether any child stands in line: for the first time, or (as a row) for a retry."""
-    return bool(array.ready or array.rows.get("RUNNABLE"))
-
-
-def _tally(array: ArrayState) -> str:
-    return ", ".join(f"{n} {status}" for status, n in array.tally().items() if n)
-
-
-def _of_head(sentence: str) -> str:
-    """`It asks for ...` said of the head of the line."""
-    return "That one" + sentence.removeprefix("It") if sentence.startswith("It ") else sentence
-
-
-def _job(reader: Reader, job_id: str) -> tuple[Job | None, dict[str, str]]:
-    """A job, child or not, and the states of what it still waits for."""
-    job = reader.job(job_id)
-    root, index = split_child(job_id)
-    parent = reader.job(root) if index is not None else None
-    if job is None and parent is not None and parent.array is not None and index is not None:
-        job = synthesise_child(parent, index) if index < parent.array.size else None
-    waiting = set(job.unmet if job else ()) | set(parent.unmet if parent else ())
-    if job is not None and job.status == "PENDING":
-        array = (parent or job).array
-        for gate in array.gates if array is not None else ():
-            if array is not None and index is None:
-                if gate.upstream and rg.difference(array.held, gate.passed):
-                    waiting.add(gate.upstream)
-            elif index is not None and not rg.contains(gate.passed, index):
-                ahead = (gate.upstream, index) if gate.upstream else (root, index - 1)
-                waiting.add(child_id(*ahead))
-    return job, {name: _status(reader, name) for name in waiting}
-
-
-def _status(reader: Reader, job_id: str) -> str:
-    found = reader.job(job_id)
-    root, index = split_child(job_id)
-    parent = reader.job(root) if found is None and index is not None else None
-    if parent is not None and index is not None:
-        found = synthesise_child(parent, index)
-    return found.status if found is not None else "unknown"
 
 
 def _overview(

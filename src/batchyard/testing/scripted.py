@@ -17,6 +17,7 @@ from typing import Literal
 
 from batchyard.executors.port import (
     AttemptSpec,
+    Doing,
     Ended,
     Lost,
     Observation,
@@ -60,6 +61,8 @@ class ScriptedExecutor:
         self.held: dict[str, Held] = {}
         self.calls: list[tuple[str, str]] = []
         """`(verb, attempt id)` of every call that reached the engine, oldest first."""
+        self.busy: dict[str, Doing] = {}
+        """What it says of attempts that are to start."""
         self.began: Counter[str] = Counter()
         """How often each attempt began in the engine: more than once is a double run."""
 
@@ -181,6 +184,12 @@ class ScriptedExecutor:
         lost = await self._called("remove", attempt_id)
         self.held.pop(attempt_id, None)
         await self._answer(lost)
+
+    def doing(self, attempt_id: str) -> Doing | None:
+        return self.busy.get(attempt_id)
+
+    def trouble(self) -> EngineUnavailable | None:
+        return _away() if self._outages else None
 
     async def close(self) -> None:
         self._observe = None

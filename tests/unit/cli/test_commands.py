@@ -533,6 +533,16 @@ def test_status_shows_executor_warnings_loudly(stub: Any, run: Run) -> None:
     assert ended.err == "WARNING: no container engine answers\n"
 
 
+def test_status_says_that_the_engine_does_not_answer_and_what_to_do(stub: Any, run: Run) -> None:
+    trouble = {"message": "The engine cannot be reached.", "hint": "Start it."}
+    stub.on("status", {"executor": {"name": "docker", "warnings": [], "trouble": trouble}})
+
+    ended = run("status")
+
+    assert ended.code == 0
+    assert ended.err == "WARNING: The engine cannot be reached.\nStart it.\n"
+
+
 def test_status_without_a_yard_is_exit_code_3(run: Run, monkeypatch: Any, tmp_path: Path) -> None:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     monkeypatch.delenv("AWS_ENDPOINT_URL_BATCH", raising=False)

@@ -62,6 +62,12 @@ class PlayedExecutor:
     async def list(self) -> list[Sighting]:
         return self.sightings
 
+    def doing(self, attempt_id: str) -> None:
+        return None
+
+    def trouble(self) -> None:
+        return None
+
     async def close(self) -> None:
         return None
 

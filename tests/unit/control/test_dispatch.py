@@ -179,9 +179,11 @@ async def test_an_engine_that_is_away_is_asked_again_and_fails_no_job(bench: Ben
     bench.dispatcher.submit([start])
     await bench.yard.rest(sum(PATIENCE_S))
     assert bench.executor.calls == []
+    assert bench.dispatcher.held_up[attempt_id(job, 1)].hint
     assert await bench.flushed() == 1
     await bench.yard.rest(2 * PATIENCE_S[-1] + 1)
     assert bench.executor.calls == [("start", attempt_id(job, 1))]
+    assert bench.dispatcher.held_up == {}
     assert await bench.flushed() == 0
     assert bench.reports == []
     assert (await bench.yard.job(job)).status == "STARTING"

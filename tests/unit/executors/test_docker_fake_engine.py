@@ -63,9 +63,13 @@ def test_a_stop_during_a_pull_is_heeded_at_once(tmp_path: Path) -> None:
             group.create_task(stage.executor.start(spec(image="far:2")))
             while not stage.engine.pulls:  # noqa: ASYNC110  # the fake counts, it does not signal
                 await asyncio.sleep(0.01)
+            doing = stage.executor.doing("job-1.a1")
+            assert doing is not None
+            assert doing.what == "pulls the image far:2"
             await stage.executor.stop("job-1.a1")
         (failed,) = await stage.see(StartFailed)
         assert "stopped before" in failed.reason
+        assert stage.executor.doing("job-1.a1") is None
         assert stage.engine.containers == {}
 
     play(tmp_path, story)
@@ -76,6 +80,8 @@ def test_an_end_in_a_gap_of_the_events_is_found(tmp_path: Path) -> None:
         await stage.executor.start(spec())
         await stage.see(Started)
         await stage.engine.subscribed.wait()
+        assert stage.executor.doing("job-1.a1") is None
+        assert stage.executor.trouble() is None
         stage.engine.end(4)
         stage.engine.cut_events()
         (ended,) = await stage.see(Ended)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from batchyard.executors.port import Doing
 from batchyard.kernel import commands as cmd
 from batchyard.kernel.faults import InvalidRequest, NotFound
 from batchyard.kernel.ids import attempt_id, child_id
@@ -198,6 +199,46 @@ class TestExplain:
         assert told == "It does not wait: attempt 1 is RUNNING in environment."
 
     @on_a_yard
+    async def test_one_that_starts_is_told_what_its_engine_does(self, asked: Asked) -> None:
+        job = await asked.yard.submit()
+        await asked.yard.rest()
+        assert await asked.why(job) == ("It does not wait: attempt 1 is STARTING in environment.")
+        name = attempt_id(job, 1)
+        pulls = Doing(what="pulls the image far:1", since_ms=asked.yard.time.now_ms())
+        asked.yard.executor.busy[name] = pulls
+        await asked.yard.rest(90)
+        answer = await asked.ask("explain", jobId=job)
+        assert answer["sentence"] == (
+            "It has its place: attempt 1 is STARTING in environment. "
+            "The engine pulls the image far:1, for 90 s so far."
+        )
+        assert answer["fix"] == f"Wait, or give it up: batchyard terminate {job}"
+        # What a start was busy with is no news of a job that runs.
+        asked.yard.executor.run(name)
+        assert await asked.why(job) == "It does not wait: attempt 1 is RUNNING in environment."
+
+    @on_a_yard
+    async def test_an_engine_that_does_not_answer_is_named(self, asked: Asked) -> None:
+        asked.yard.executor.unavailable(times=100)
+        job = await asked.yard.submit()
+        told = await asked.why(job)
+        assert told == (
+            "It keeps its place: attempt 1 is STARTING in environment, but its engine does not "
+            "answer now. the scripted engine is away"
+        )
+        fix = (await asked.ask("explain", jobId=job))["fix"]
+        assert fix.startswith("Wait until the script is over. Batchyard goes on by itself")
+        status = await asked.ask("status")
+        assert status["executor"]["trouble"] == {
+            "message": "the scripted engine is away",
+            "hint": "Wait until the script is over.",
+        }
+        asked.yard.executor.recovers()
+        await asked.yard.executor.begins(attempt_id(job, 1))
+        assert await asked.why(job) == "It does not wait: attempt 1 is RUNNING in environment."
+        assert (await asked.ask("status"))["executor"]["trouble"] is None
+
+    @on_a_yard
     async def test_an_ended_job_tells_how(self, asked: Asked) -> None:
         job = await asked.busy()
         asked.yard.executor.loses(attempt_id(job, 1))
@@ -250,7 +291,12 @@ class TestStatus:
         await asked.yard.submit(queue="other", vcpus=4)
         await asked.yard.rest()
         told = await asked.ask("status")
-        assert told["executor"] == {"name": "scripted", "engine": "scripted", "warnings": []}
+        assert told["executor"] == {
+            "name": "scripted",
+            "engine": "scripted",
+            "warnings": [],
+            "trouble": None,
+        }
         assert told["startedAt"] == START_MS
         assert told["home"] == "/home/of/yard"
         assert told["yardId"]

@@ -325,7 +325,11 @@ def _number(value: object) -> str:
 
 
 def _warn(found: Document) -> None:
-    for warning in (found.get("executor") or {}).get("warnings") or []:
+    executor: Document = found.get("executor") or {}
+    warnings = [str(one) for one in executor.get("warnings") or []]
+    if trouble := executor.get("trouble"):
+        warnings.append(f"{trouble['message']}\n{trouble['hint']}")
+    for warning in warnings:
         mark = "\x1b[1;31mWARNING\x1b[0m" if wants_colour(sys.stderr) else "WARNING"
         note(f"{mark}: {warning}")
 

@@ -100,6 +100,7 @@ class BringUp:
                 await self.discard(tracked.name)
                 raise NeverStarts(STOPPED_BEFORE_START)
             tracked.start_asked = True
+            tracked.does("starts the container")
             try:
                 await self._engine.call(
                     "POST", f"/containers/{tracked.name}/start", timeout_s=START_TIMEOUT_S
@@ -188,6 +189,7 @@ class BringUp:
         while True:
             if tracked.halt.is_set() and await self._watcher.inspect(tracked.name) is None:
                 raise NeverStarts(STOPPED_BEFORE_START)
+            tracked.does("makes the container")
             try:
                 await self._engine.call(
                     "POST",
@@ -213,6 +215,7 @@ class BringUp:
                     raise
 
     async def _pull(self, tracked: Tracked) -> None:
+        tracked.does(f"pulls the image {tracked.spec.image}")
         pull = asyncio.ensure_future(self._puller.pull(tracked.spec.image))
         halted = asyncio.ensure_future(tracked.halt.wait())
         try:

@@ -26,6 +26,7 @@ from batchyard.executors.docker.watch import Watcher, now_ms
 from batchyard.executors.policy import Policy
 from batchyard.executors.port import (
     AttemptSpec,
+    Doing,
     Failpoint,
     Lost,
     Observation,
@@ -164,6 +165,13 @@ class DockerExecutor:
                 tracked.phase = "done"
                 await self._discard(tracked.name)
             self._watcher.attempts.pop(attempt_id, None)
+
+    def doing(self, attempt_id: str) -> Doing | None:
+        tracked = self._watcher.attempts.get(attempt_id)
+        return tracked.doing if tracked is not None and tracked.phase == "new" else None
+
+    def trouble(self) -> EngineUnavailable | None:
+        return self._watcher.trouble
 
     async def close(self) -> None:
         await self._tasks.close()

@@ -5,7 +5,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any, Literal
 
-from batchyard.executors.port import AttemptSpec
+from batchyard.executors.port import AttemptSpec, Doing
 
 Phase = Literal["new", "watched", "done"]
 
@@ -15,6 +15,7 @@ class Tracked:
 
     __slots__ = (
         "announced",
+        "doing",
         "exited",
         "grace_s",
         "halt",
@@ -36,6 +37,7 @@ class Tracked:
         self.halt = asyncio.Event()
         """A stop was asked for: whatever is not running yet must not start."""
         self.grace_s = 0.0
+        self.doing: Doing | None = None
         self.known_since_ms = time.time_ns() // 1_000_000
         self.start_asked = False
         """Of the engine, by this process: a start whose answer was lost may have happened."""
@@ -43,6 +45,10 @@ class Tracked:
         self.exited = asyncio.Event()
         """Something says that the container may have ended; only an inspect tells."""
         self.watch: asyncio.Task[None] | None = None
+
+    def does(self, what: str) -> None:
+        """Note the step of its start that begins now."""
+        self.doing = Doing(what=what, since_ms=time.time_ns() // 1_000_000)
 
 
 class Tasks:

@@ -52,6 +52,8 @@ class Watcher:
         observe: Callable[[Observation], None],
     ) -> None:
         self.attempts: dict[str, Tracked] = {}
+        self.trouble: EngineUnavailable | None = None
+        """Why there is no stream of events at present."""
         self._engine = engine
         self._kind = kind
         self._yard_id = yard_id
@@ -228,10 +230,13 @@ class Watcher:
                 query = {"since": str(since_s), "filters": json.dumps(filters)}
                 async with self._engine.stream("GET", "/events", query=query) as content:
                     pause_s = _RETRY_S[0]
+                    self.trouble = None
                     while line := await content.readline():
                         self._wake(line)
             except (EngineUnavailable, Refused) as error:
                 self._log.warning("events_interrupted", error=str(error))
+                if isinstance(error, EngineUnavailable):
+                    self.trouble = error
             except Exception:  # noqa: BLE001  # driver boundary: a strange event must not end the watch of all
                 self._log.exception("events_failed")
             await asyncio.sleep(pause_s)

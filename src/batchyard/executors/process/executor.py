@@ -206,6 +206,12 @@ class ProcessExecutor:
                 cgroups.delete(self._layout, attempt_id)
         self._forget(attempt_id)
 
+    def doing(self, attempt_id: str) -> None:
+        return None
+
+    def trouble(self) -> None:
+        return None
+
     async def close(self) -> None:
         link, self._link = self._link, None
         tasks = list(self._tasks)
