@@ -38,12 +38,14 @@ class FakeEngine:
         self.pull_may_end = asyncio.Event()
         self.pull_failure = ""
         self.create_hangs = False
+        self.events_away = False
         self.start_answers: list[tuple[int, str]] = []
         self.streams: list[web.StreamResponse] = []
         self.subscribed = asyncio.Event()
         self.api: list[str] = []
         self.release = "29.0"
-        self.made = 0
+        self.made: list[str] = []
+        """Names of the containers made, oldest first."""
         self.imports: list[bytes] = []
 
     def routes(self) -> list[web.RouteDef]:
@@ -76,6 +78,8 @@ class FakeEngine:
         return web.json_response({"MemoryLimit": False})
 
     async def events(self, request: web.Request) -> web.StreamResponse:
+        if self.events_away:
+            return web.json_response({"message": "starting up"}, status=503)
         response = web.StreamResponse()
         await response.prepare(request)
         self.streams.append(response)
@@ -111,8 +115,8 @@ class FakeEngine:
         body = await request.json()
         if body["Image"] not in self.images:
             return web.json_response({"message": f"No such image: {body['Image']}"}, status=404)
-        self.made += 1
-        container_id = f"id-{self.made}"
+        self.made.append(request.query["name"])
+        container_id = f"id-{len(self.made)}"
         self.containers[request.query["name"]] = {
             "Id": container_id,
             "Path": "sh",

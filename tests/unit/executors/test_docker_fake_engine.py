@@ -90,6 +90,21 @@ def test_an_end_in_a_gap_of_the_events_is_found(tmp_path: Path) -> None:
     play(tmp_path, story)
 
 
+def test_an_engine_that_is_away_is_trouble_until_it_answers(tmp_path: Path) -> None:
+    async def story(stage: Scene) -> None:
+        await stage.engine.subscribed.wait()
+        assert stage.executor.trouble() is None
+        stage.engine.events_away = True
+        stage.engine.cut_events()
+        while "starting up" not in str(stage.executor.trouble()):  # noqa: ASYNC110  # it is asked, it does not signal
+            await asyncio.sleep(0.01)
+        stage.engine.events_away = False
+        while stage.executor.trouble() is not None:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+    play(tmp_path, story)
+
+
 def test_a_container_that_vanished_is_lost(tmp_path: Path) -> None:
     async def story(stage: Scene) -> None:
         await stage.executor.start(spec())
