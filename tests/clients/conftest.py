@@ -12,6 +12,7 @@ import pytest
 
 from batchyard.testing.server import LiveYard, live_yard
 from clients.real_clients import AwsCli, Node
+from required import cannot_run
 
 ROOT = Path(__file__).parents[2]
 INSTALLED = ROOT / ".cache" / "clients"
@@ -57,7 +58,4 @@ def node(live: LiveYard) -> Node:
 def _need(path: str, remedy: str) -> None:
     if Path(path).exists():
         return
-    told = f"{path} is missing: {remedy}"
-    if os.environ.get("BATCHYARD_REQUIRE_ENGINES") == "1":
-        pytest.fail(told)
-    pytest.skip(told)
+    cannot_run(f"{path} is missing: {remedy}")

@@ -13,6 +13,7 @@ import pytest
 from batchyard.executors.docker.sockets import peer_pid
 from batchyard.testing.server import LiveYard, live_yard
 from clients.real_clients import AwsCli
+from required import cannot_run
 
 pytestmark = pytest.mark.clients
 
@@ -29,10 +30,9 @@ def containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveYard]:
     try:
         peer_pid(SOCKET)
     except OSError as error:
-        told = f"docker does not answer on {SOCKET} ({error}): run scripts/engines/docker-up.sh"
-        if os.environ.get("BATCHYARD_REQUIRE_ENGINES") == "1":
-            pytest.fail(told)
-        pytest.skip(told)
+        cannot_run(
+            f"docker does not answer on {SOCKET} ({error}): run scripts/engines/docker-up.sh"
+        )
     image = [sys.executable, str(ROOT / "scripts/engines/mkimage.py"), "--socket", SOCKET]
     subprocess.run([*image, "--tag", IMAGE, "chroot"], check=True, timeout=120)
     settings = f'engine_socket = "{SOCKET}"\n'

@@ -6,13 +6,14 @@ With BATCHYARD_REQUIRE_ENGINES=1 (CI) an engine that does not answer is a failur
 import os
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
 from batchyard.executors.docker.sockets import peer_pid
+from engines.own_daemon import MKIMAGE, OwnDaemon, own_daemon
+from required import cannot_run
 
-MKIMAGE = Path(__file__).parents[2] / "scripts" / "engines" / "mkimage.py"
 IMAGE = "batchyard-test:1"
 
 
@@ -26,13 +27,17 @@ def podman_socket() -> str:
     return _ready("podman", os.environ.get("BATCHYARD_PODMAN_SOCKET", "/run/podman/podman.sock"))
 
 
+@pytest.fixture
+def daemon(docker_socket: str) -> Iterator[OwnDaemon]:
+    with own_daemon() as own:
+        yield own
+
+
 def _ready(engine: str, socket: str) -> str:
     try:
         peer_pid(socket)
     except OSError as error:
         told = f"{engine} does not answer on {socket} ({error}): run scripts/engines/{engine}-up.sh"
-        if os.environ.get("BATCHYARD_REQUIRE_ENGINES") == "1":
-            pytest.fail(told)
-        pytest.skip(told)
+        cannot_run(told)
     subprocess.run([sys.executable, MKIMAGE, "--socket", socket], check=True, timeout=120)
     return socket

@@ -13,17 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from required import cannot_run
+
 ROOT = Path(__file__).resolve().parents[2]
 BATCHYARD = Path(sys.executable).with_name("batchyard")
 IMAGE = "batchyard-variant-calling:1"
 Env = dict[str, str]
-
-
-def missing(what: str, remedy: str) -> None:
-    """Skip, but not where everything must be there."""
-    if os.environ.get("BATCHYARD_REQUIRE_ENGINES") == "1":
-        pytest.fail(f"{what}: {remedy}")
-    pytest.skip(f"{what}: {remedy}")
 
 
 def execute(
@@ -54,10 +49,10 @@ def yard(tmp_path: Path) -> Iterator[Callable[[str], Env]]:
 def image() -> str:
     answers = shutil.which("docker") and execute(["docker", "info"], dict(os.environ))
     if not answers or answers.returncode != 0:
-        missing("no Docker Engine answers", "scripts/engines/docker-up.sh starts it")
+        cannot_run("no Docker Engine answers: scripts/engines/docker-up.sh starts it")
     built = execute(["scripts/images/build.sh"], dict(os.environ))
     if built.returncode != 0:
-        missing("the image cannot be built", built.stderr)
+        cannot_run(f"the image cannot be built: {built.stderr}")
     return IMAGE
 
 
@@ -114,7 +109,7 @@ def aws_cli(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A folder for the front of PATH that holds this AWS CLI and nothing else."""
     path = os.environ.get(request.param, "")
     if not path or not Path(path).is_file():
-        missing(f"{request.param} names no AWS CLI ({path or 'unset'})", "make test installs both")
+        cannot_run(f"{request.param} names no AWS CLI ({path or 'unset'}): make test installs both")
     folder = tmp_path / "bin"
     folder.mkdir()
     (folder / "aws").write_text(f'#!/bin/sh\nexec {path} "$@"\n')

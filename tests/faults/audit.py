@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from faults.autopsy import autopsy
 from faults.killable_yard import KillableYard, until
 from faults.load import Load, expected_codes, kind_of
 
@@ -58,13 +59,9 @@ def nothing_acknowledged_is_lost(batch: Any, load: Load) -> None:
     assert load.acknowledged.items() <= known.items()
 
 
-def await_ends(yard: KillableYard, batch: Any) -> None:
-    def open_jobs() -> list[str]:
-        return [
-            f"{job['jobName']} {job['status']}"
-            for job in every_job(batch)
-            if job["status"] not in ENDED
-        ]
+def await_ends(yard: KillableYard, batch: Any, load: Load) -> None:
+    def open_jobs() -> list[dict[str, Any]]:
+        return [job for job in every_job(batch) if job["status"] not in ENDED]
 
     def over() -> bool:
         assert yard.alive(), f"the server died by itself\n{yard.tail()}"
@@ -73,7 +70,8 @@ def await_ends(yard: KillableYard, batch: Any) -> None:
     try:
         until(over, "the end of every job")
     except AssertionError as error:
-        raise AssertionError(f"{error}: {open_jobs()[:10]}") from None
+        told = [autopsy(yard, job, load.ledger) for job in open_jobs()[:10]]
+        raise AssertionError("\n".join([str(error), *told, yard.tail()])) from None
 
 
 def every_attempt_is_true(

@@ -5,16 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from engines.conftest import docker_socket
+from engines.conftest import daemon, docker_socket
 from faults.killable_yard import KillableYard
 from faults.load import Load
 
-__all__ = ["docker_socket"]
+__all__ = ["daemon", "docker_socket"]
 
 
 @pytest.fixture
-def load(tmp_path: Path) -> Load:
-    return Load(tmp_path / "ledger")
+def load(tmp_path: Path) -> Iterator[Load]:
+    load = Load(tmp_path / "ledger")
+    yield load
+    load.close()
 
 
 @pytest.fixture

@@ -86,6 +86,7 @@ class Load:
         """Whose termination was acknowledged."""
         self._next = 0
         self._in_flight = 0
+        self._gate: int | None = None
         ledger.mkdir()
         ledger.chmod(0o777)
         os.mkfifo(ledger / "gate")
@@ -202,10 +203,17 @@ class Load:
         gate = self.ledger / "gate"
         if not gate.exists():
             return
-        # ORDER: held open while it is unlinked, so that whoever is about to read it still can.
-        writer = os.open(gate, os.O_RDWR)
+        # ORDER: a line for each first, and held open ever after: whoever has found the name and is
+        # about to open it would otherwise wait for a writer for ever.
+        self._gate = os.open(gate, os.O_RDWR)
+        os.write(self._gate, b"\n" * 4096)
         gate.unlink()
-        os.close(writer)
+
+    def close(self) -> None:
+        self.open_gate()
+        if self._gate is not None:
+            os.close(self._gate)
+            self._gate = None
 
 
 class Client(threading.Thread):

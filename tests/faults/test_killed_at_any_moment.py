@@ -2,20 +2,15 @@
 
 import os
 import random
-import shutil
 import signal
-import subprocess
-import sys
 import time
-import uuid
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from batchyard.executors.process import claim
-from engines.test_docker_restart import MKIMAGE, OwnDaemon
+from engines.own_daemon import OwnDaemon
 from faults import audit
 from faults.killable_yard import KillableYard, engine, until
 from faults.load import Client, Load
@@ -32,7 +27,7 @@ def all_is_true_in_the_end(
         for sleeper in sleepers:
             load.terminate(batch, job_id=sleeper)
         load.open_gate()
-        audit.await_ends(yard, batch)
+        audit.await_ends(yard, batch, load)
         audit.every_attempt_is_true(yard, batch, load, some_are_lost=some_are_lost)
     audit.nothing_dangles(yard, load)
     yard.stop()
@@ -115,27 +110,10 @@ def test_of_the_spawner_and_then_the_server(process_yard: KillableYard, load: Lo
     all_is_true_in_the_end(yard, load, sleeper)
 
 
-@pytest.fixture
-def daemon(docker_socket: str) -> Iterator[OwnDaemon]:
-    # A short path: a Unix socket's may not exceed 107 bytes.
-    root = Path(f"/tmp/by-{uuid.uuid4().hex[:8]}")
-    root.mkdir()
-    own = OwnDaemon(root)
-    try:
-        own.start()
-        until(own.answers, "the daemon of the test")
-        yield own
-    finally:
-        own.end()
-        shutil.rmtree(root, ignore_errors=True)
-
-
 @pytest.mark.engine
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a second dockerd")
 def test_of_the_engine_and_the_server_together(
     tmp_path: Path, daemon: OwnDaemon, load: Load
 ) -> None:
-    subprocess.run([sys.executable, MKIMAGE, "--socket", daemon.socket], check=True, timeout=120)
     yard = KillableYard(tmp_path / "yard", "docker", socket=daemon.socket)
     try:
         yard.start()
@@ -164,13 +142,11 @@ def test_of_the_engine_and_the_server_together(
 
 
 @pytest.mark.engine
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a second dockerd")
 @pytest.mark.parametrize("server_too", [False, True])
 def test_of_the_engine_while_it_starts_containers(
     tmp_path: Path, daemon: OwnDaemon, load: Load, server_too: bool
 ) -> None:
     """What the engine has started and not yet written down is not started a second time."""
-    subprocess.run([sys.executable, MKIMAGE, "--socket", daemon.socket], check=True, timeout=120)
     yard = KillableYard(tmp_path / "yard", "docker", socket=daemon.socket)
     try:
         yard.start()

@@ -91,7 +91,7 @@ def scenario(yard: KillableYard, load: Load, *, starting: Failpoints, running: F
         for sleeper in sleepers:
             load.terminate(batch, job_id=sleeper)
         load.open_gate()
-        audit.await_ends(yard, batch)
+        audit.await_ends(yard, batch, load)
         audit.every_attempt_is_true(yard, batch, load)
     audit.nothing_dangles(yard, load)
     yard.stop()

@@ -1,4 +1,5 @@
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,8 +12,9 @@ from batchyard.executors.docker.forgotten import (
     created_by_an_earlier_life,
     end_processes,
     engine_began_ms,
+    is_gone,
 )
-from batchyard.executors.docker.inspected import read_inspected
+from batchyard.executors.docker.inspected import Inspected, read_inspected
 from batchyard.kernel.faults import EngineUnavailable
 
 CONTAINER = "7e1d" * 16
@@ -20,12 +22,19 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 def lay_down(
-    proc: Path, pid: int, *, name: str, age_s: float = 60, cgroup: str = "/", **files: bytes
+    proc: Path,
+    pid: int,
+    *,
+    name: str,
+    age_s: float = 60,
+    cgroup: str = "/",
+    state: str = "S",
+    **files: bytes,
 ) -> None:
     folder = proc / str(pid)
     folder.mkdir(parents=True)
     began_s = time.clock_gettime(time.CLOCK_BOOTTIME) - age_s
-    fields = ["S", *["0"] * 18, str(int(began_s * TICKS_PER_S)), "0"]
+    fields = [state, *["0"] * 18, str(int(began_s * TICKS_PER_S)), "0"]
     (folder / "comm").write_text(f"{name}\n")
     (folder / "stat").write_text(f"{pid} (a) (b) {' '.join(fields)}\n")
     (folder / "cgroup").write_text(f"0::{cgroup}\n")
@@ -67,6 +76,70 @@ def test_no_engine_at_all_is_no_answer(tmp_path: Path) -> None:
     assert found.created_ms == 1_767_323_045_678
     with pytest.raises(EngineUnavailable, match="went away"):
         created_by_an_earlier_life(found, str(tmp_path / "none.sock"))
+
+
+@pytest.fixture
+def engine_socket(tmp_path: Path) -> Iterator[str]:
+    """Of an engine that is 300 s old, in the process file system `tmp_path / "proc"`."""
+    lay_down(tmp_path / "proc", os.getpid(), name="dockerd", age_s=300)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        yield str(tmp_path / "s")
+
+
+def running(pid: int = 50, **state: str) -> Inspected:
+    """What the engine says of a container that it calls running."""
+    never = "0001-01-01T00:00:00Z"
+    told = {"Status": "running", "StartedAt": never, "FinishedAt": never, "ExitCode": 0, "Pid": pid}
+    found = read_inspected(
+        {
+            "Id": CONTAINER,
+            "Created": "2026-01-02T03:04:05.678Z",
+            "State": told | state,
+            "Config": {},
+        }
+    )
+    assert found is not None
+    return found
+
+
+def test_of_a_start_without_a_time_the_end_may_be_missed() -> None:
+    assert running().start_missed
+    assert not running(StartedAt="2026-01-02T03:04:06Z").start_missed
+    assert not running(Status="created").start_missed
+
+
+@pytest.mark.parametrize(
+    ("process", "gone"),
+    [
+        (None, True),
+        ({"state": "Z"}, True),
+        ({"cgroup": f"/docker/{CONTAINER}", "state": "Z"}, True),
+        ({"cgroup": f"/docker/{CONTAINER}"}, False),
+        # No control group tells: one that is older than the engine is the container's...
+        ({"age_s": 400}, False),
+        # ...and a younger one has been given its id since.
+        ({"age_s": 200}, True),
+    ],
+)
+def test_what_the_engine_calls_running_is_looked_for(
+    tmp_path: Path, engine_socket: str, process: dict[str, Any] | None, gone: bool
+) -> None:
+    if process is not None:
+        lay_down(tmp_path / "proc", 50, name="sh", **({"age_s": 400} | process))
+    assert is_gone(running(50), engine_socket, tmp_path / "proc") is gone
+
+
+def test_a_child_that_lives_is_the_container_living(tmp_path: Path, engine_socket: str) -> None:
+    lay_down(tmp_path / "proc", 51, name="sh", cgroup=f"/docker/{CONTAINER}")
+    assert not is_gone(running(50), engine_socket, tmp_path / "proc")
+
+
+def test_what_cannot_be_seen_is_not_gone(tmp_path: Path, engine_socket: str) -> None:
+    assert not is_gone(running(0), engine_socket, tmp_path / "proc")
+    assert not is_gone(running(50), str(tmp_path / "none.sock"), tmp_path / "proc")
+    assert not is_gone(running(50), engine_socket, tmp_path / "elsewhere")
 
 
 @pytest.fixture

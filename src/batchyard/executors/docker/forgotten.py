@@ -1,8 +1,10 @@
 """Whether an engine that was killed may have started a container and forgotten it.
 
 Docker starts a container's process first and writes that down afterwards. Killed in between, it
-comes back with a container that is `created` while its process lives on, or has lived. Podman has
-no daemon that could forget. Reads /proc and ends processes; no HTTP here. Everything blocks.
+comes back with a container that is `created` while its process lives on, or has lived. What
+containerd tells it then may come late and out of order, so that it calls a container `running`
+whose end it was told before the start. Podman has no daemon that could forget. Reads /proc and ends
+processes; no HTTP here. Everything blocks.
 """
 
 import os
@@ -28,6 +30,14 @@ def forgotten(container_id: str) -> str:
     return (
         "the container engine was restarted while it started container "
         f"{container_id[:12]}, and forgot whether it ran; what was left of it was ended"
+    )
+
+
+def end_missed(container_id: str) -> str:
+    """What is said of an attempt that has ended while the engine calls it running for ever."""
+    return (
+        "the container engine was restarted while it started container "
+        f"{container_id[:12]}, and missed its end"
     )
 
 
@@ -67,6 +77,29 @@ def engine_began_ms(listener: int, proc: Path = Path("/proc")) -> int | None:
         pids = [pid for pid in _pids(proc) if _name(proc, pid) == _DAEMON]
     begun = [at_ms for pid in pids if (at_ms := _began_ms(proc, pid)) is not None]
     return max(begun, default=None)
+
+
+def is_gone(found: Inspected, socket_path: str, proc: Path = Path("/proc")) -> bool:
+    """Whether nothing lives of a container that began before the engine did.
+
+    False also where the engine's process or its containers' cannot be seen from here.
+
+    Args:
+        found: The container, `running` as the engine says.
+        socket_path: The engine's.
+        proc: Where the process file system is.
+    """
+    try:
+        engine_ms = engine_began_ms(peer_pid(socket_path), proc)
+    except OSError:
+        return False
+    if engine_ms is None or not found.pid:
+        return False
+    if any(_belongs(proc, pid, found.container_id) for pid in _pids(proc)):
+        return False
+    # Not every rootless engine has control groups; and a pid may have come to mean another process.
+    first_ms = _began_ms(proc, found.pid)
+    return first_ms is None or first_ms > engine_ms or _is_dead(proc, found.pid)
 
 
 def end_processes(
@@ -120,8 +153,12 @@ def _belongs(proc: Path, pid: int, container_id: str) -> bool:
     """Whether a living process is in one of the container's control groups."""
     if container_id.encode() not in _read(proc, pid, "cgroup"):
         return False
+    return not _is_dead(proc, pid)
+
+
+def _is_dead(proc: Path, pid: int) -> bool:
     fields = _stat_fields(proc, pid)
-    return bool(fields) and fields[0] not in ("Z", "X")
+    return not fields or fields[0] in ("Z", "X")
 
 
 def _is_shim(proc: Path, pid: int, container_id: str) -> bool:

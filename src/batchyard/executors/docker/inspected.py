@@ -36,6 +36,10 @@ class Inspected(msgspec.Struct, frozen=True, kw_only=True):
     search_path: str
     attempt_id: str
     notes: tuple[str, ...]
+    pid: int = 0
+    """Of the first process, as the engine sees it; 0 when it runs none."""
+    start_missed: bool = False
+    """It runs, and the engine learnt of that from hearsay: it may have missed the end as well."""
     guessed: bool = False
     """The engine never saw the start, and its exit code is one it makes up when it saw no end."""
 
@@ -54,6 +58,7 @@ def read_inspected(answer: dict[str, Any]) -> Inspected | None:
         # Docker learnt of the start from containerd's event only, as it was killed in between: the
         # container has no start time then, and is called `created` again when it has ended.
         now = "ended"
+    hearsay = now == "running" and not started_ms
     if now != "created" and not started_ms:
         started_ms = created_ms
     config = answer["Config"]
@@ -72,6 +77,8 @@ def read_inspected(answer: dict[str, Any]) -> Inspected | None:
         search_path=variables.get("PATH", _DEFAULT_PATH),
         attempt_id=str(labels.get(LABEL_ATTEMPT, "")),
         notes=msgspec.json.decode(labels.get(LABEL_NOTES, "[]"), type=tuple[str, ...]),
+        pid=int(state.get("Pid") or 0),
+        start_missed=hearsay,
         guessed=missed and int(state["ExitCode"]) in (0, 255),
     )
 

@@ -16,6 +16,7 @@ class Tracked:
     __slots__ = (
         "announced",
         "doing",
+        "end_missed",
         "exited",
         "grace_s",
         "halt",
@@ -44,6 +45,8 @@ class Tracked:
         self.announced = False
         self.exited = asyncio.Event()
         """Something says that the container may have ended; only an inspect tells."""
+        self.end_missed = False
+        """By the engine, which calls running what has ended."""
         self.watch: asyncio.Task[None] | None = None
 
     def does(self, what: str) -> None:

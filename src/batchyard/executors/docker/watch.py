@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from batchyard.executors.docker.engine import Engine, Refused
-from batchyard.executors.docker.forgotten import end_processes, forgotten
+from batchyard.executors.docker.forgotten import end_missed, end_processes, forgotten, is_gone
 from batchyard.executors.docker.inspected import (
     LABEL_ATTEMPT,
     LABEL_YARD,
@@ -37,6 +37,9 @@ _SHORT_LIFE_S = 0.5
 """A container that ends sooner has its output read once, at the end, instead of followed."""
 _FOLLOW_AGAIN_S = 1.0
 _SAFETY_NET_S = 15.0
+_LOOK_AFTER_S = 1.0
+_TELLS_WITHIN_S = 3.0
+"""An engine that saw a container end says so in less."""
 _RETRY_S = (0.1, 5.0)
 _ENDINGS = frozenset({"die", "died", "destroy", "remove"})
 
@@ -128,7 +131,7 @@ class Watcher:
                     detail=f"container {tracked.name} no longer exists",
                 ),
             )
-        elif found.state == "ended":
+        elif found.state == "ended" or tracked.end_missed:
             await self._settle(tracked, found)
         else:
             if not tracked.announced:
@@ -141,17 +144,28 @@ class Watcher:
                         notes=found.notes,
                     )
                 )
-            await self._until_exited(tracked)
+            await self._until_exited(tracked, found)
 
-    async def _until_exited(self, tracked: Tracked) -> None:
+    async def _until_exited(self, tracked: Tracked, found: Inspected) -> None:
         try:
             async with asyncio.timeout(_SHORT_LIFE_S):
                 await tracked.exited.wait()
         except TimeoutError:
             async with asyncio.TaskGroup() as group:
-                follower = group.create_task(self._follow(tracked))
+                helpers = [group.create_task(self._follow(tracked))]
+                if found.start_missed:
+                    helpers.append(group.create_task(self._look_after(tracked, found)))
                 await tracked.exited.wait()
-                follower.cancel()
+                for helper in helpers:
+                    helper.cancel()
+
+    async def _look_after(self, tracked: Tracked, found: Inspected) -> None:
+        """See the end of a container itself, where the engine may have missed it."""
+        while not await asyncio.to_thread(is_gone, found, self._engine.socket_path):  # noqa: ASYNC110  # whoever would tell has missed it
+            await asyncio.sleep(_LOOK_AFTER_S)
+        await asyncio.sleep(_TELLS_WITHIN_S)
+        tracked.end_missed = True
+        tracked.exited.set()
 
     async def _follow(self, tracked: Tracked) -> None:
         while True:
@@ -181,6 +195,12 @@ class Watcher:
             if refused.status == 404:
                 return  # removed this moment: the next look says so
             notes += (f"the engine could not give back all output: {refused.message}",)
+        if found.state != "ended":
+            # ORDER: its shim is left until the loss is written down. Ended by us, it would make the
+            # engine tell an exit code that the job never had.
+            detail = end_missed(found.container_id)
+            self._finish(tracked, Lost(attempt_id=spec.attempt_id, at_ms=now_ms(), detail=detail))
+            return
         if found.guessed:
             # ORDER: what still lives is ended before the loss is told, and a retry may start.
             await asyncio.to_thread(end_processes, found.container_id)
