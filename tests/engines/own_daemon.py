@@ -63,6 +63,20 @@ class OwnDaemon:
             check=True,
         )
 
+    def freeze(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def forget(self, container_id: str, *, task_only: bool) -> None:
+        """Let containerd forget what has ended, as a dockerd does that takes note of its end."""
+        self._ctr("tasks", "delete", container_id)
+        if not task_only:
+            self._ctr("containers", "delete", container_id)
+
+    def _ctr(self, *command: str) -> None:
+        containerd = str(self.root / "exec/containerd/containerd.sock")
+        subprocess.run(["ctr", "--address", containerd, "-n", "moby", *command], check=False)
+
     def kill(self) -> None:
         """End dockerd at once. The kernel ends its containerd with it; the containers live on."""
         assert self._process is not None

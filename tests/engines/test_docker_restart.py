@@ -148,6 +148,69 @@ class TestForgottenStart:
         assert (await bench.recorder.ended(spec.attempt_id)).exit_code == 4
 
 
+class TestEndsNobodySaw:
+    """An exit code that the daemon makes up, and those that look the same and are true."""
+
+    @pytest.fixture
+    def yard(self, daemon: OwnDaemon) -> ExecutorYard:
+        return yard_on(daemon)
+
+    @pytest.mark.parametrize("knows", ["nothing", "the container"])
+    @on_loop
+    async def test_a_made_up_exit_code_is_not_believed(
+        self, yard: ExecutorYard, daemon: OwnDaemon, knows: str, tmp_path: Path
+    ) -> None:
+        """The daemon dies as it takes note of an end: it comes back with 0 or 255."""
+        bench = await yard.open()
+        spec = waits_for(yard, tmp_path / "open", then="exit 9")
+        await bench.executor.start(spec)
+        await bench.recorder.started(spec.attempt_id)
+        container, first = await first_process(bench, spec)
+        daemon.freeze()
+        (tmp_path / "open").touch()
+        await eventually(lambda: not command(first), "the end of the job")
+        await asyncio.to_thread(daemon.forget, container, task_only=knows == "the container")
+        await asyncio.to_thread(daemon.kill)
+        await asyncio.to_thread(daemon.start)
+
+        lost = await bench.recorder.terminal(spec.attempt_id)
+        assert isinstance(lost, Lost)
+        assert "does not know how" in lost.detail
+        # Whoever asks before the loss is written down must hear the same.
+        bench = await yard.reopen()
+        await bench.executor.adopt(spec)
+        assert isinstance(await bench.recorder.terminal(spec.attempt_id), Lost)
+
+    @pytest.mark.parametrize("exit_code", [0, 255])
+    @on_loop
+    async def test_an_end_that_the_daemon_saw_is_believed(
+        self, yard: ExecutorYard, daemon: OwnDaemon, exit_code: int, tmp_path: Path
+    ) -> None:
+        bench = await yard.open()
+        spec = waits_for(yard, tmp_path / "open", then=f"exit {exit_code}")
+        away = waits_for(yard, tmp_path / "open-too", then=f"exit {exit_code}")
+        for one in (spec, away):
+            await bench.executor.start(one)
+            await bench.recorder.started(one.attempt_id)
+        _, first = await first_process(bench, away)
+        await asyncio.to_thread(daemon.kill)
+        (tmp_path / "open-too").touch()
+        await eventually(lambda: not command(first), "the end of the other job")
+        await asyncio.sleep(0.1)  # the clock of /proc has ticks of 10 ms
+        await asyncio.to_thread(daemon.start)
+        await eventually(daemon.answers, "the daemon to come back")
+        await bench.executor.list()  # it has its containers back
+        (tmp_path / "open").touch()
+        assert (await bench.recorder.ended(spec.attempt_id)).exit_code == exit_code
+        assert (await bench.recorder.ended(away.attempt_id)).exit_code == exit_code
+
+
+def waits_for(yard: ExecutorYard, file: Path, *, then: str) -> AttemptSpec:
+    script = f"while ! test -e {file}; do sleep 0.05; done; {then}"
+    mount = Mount(target=str(file.parent), source=str(file.parent))
+    return yard.spec(command=("sh", "-c", script), mounts=(mount,))
+
+
 class TestLateStart:
     """Containerd's word of a start reaches a daemon that has forgotten the start."""
 
@@ -167,7 +230,7 @@ class TestLateStart:
         bench, spec, living = await forget_a_running_container(
             yard, forgetful, tmp_path, exit_code=None
         )
-        container, first = await first_process(bench)
+        container, first = await first_process(bench, spec)
         os.kill(first, signal.SIGKILL)
         await eventually(lambda: not command(first), "the end of the job")
         await asyncio.to_thread(daemon.tell_of_a_start, container, first)
@@ -190,7 +253,7 @@ class TestLateStart:
         self, yard: ExecutorYard, daemon: OwnDaemon, forgetful: ForgetfulDaemon, tmp_path: Path
     ) -> None:
         bench, spec, _ = await forget_a_running_container(yard, forgetful, tmp_path, exit_code=None)
-        container, first = await first_process(bench)
+        container, first = await first_process(bench, spec)
         await asyncio.to_thread(daemon.tell_of_a_start, container, first)
         await state_is(bench, spec, "running")
 
@@ -203,9 +266,10 @@ class TestLateStart:
         assert (await bench.recorder.ended(spec.attempt_id)).exit_code == 137
 
 
-async def first_process(bench: Bench) -> tuple[str, int]:
-    """Of the only container: its id, and the process whose end is its end."""
-    (sighting,) = await bench.executor.list()
+async def first_process(bench: Bench, spec: AttemptSpec) -> tuple[str, int]:
+    """A container's id, and the process whose end is its end."""
+    sighting = await bench.listed(spec.attempt_id)
+    assert sighting is not None
     (first,) = [pid for pid in processes_of(sighting.handle) if command(pid) == "docker-init"]
     return sighting.handle, first
 

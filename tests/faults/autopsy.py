@@ -15,7 +15,7 @@ def autopsy(yard: KillableYard, job: dict[str, Any], ledger: Path) -> str:
     told = [f"{job['jobName']} ({job['jobId']}) is {job['status']}: {job.get('statusReason', '')}"]
     with contextlib.suppress(OSError):
         told.append(f"  traces: {(ledger / job['jobId']).read_text().splitlines()}")
-    told.append(f"  attempts: {job['attempts']}, container: {job.get('container')}")
+    told.append(f"  attempts: {job['attempts']}")
     told.append(f"  outbox: {yard.rows('SELECT doc FROM outbox')}")
     if yard.engine == "docker":
         told += _containers(yard, job["jobId"])

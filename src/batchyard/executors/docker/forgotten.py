@@ -49,16 +49,25 @@ def created_by_an_earlier_life(found: Inspected, socket_path: str) -> bool:
     Raises:
         EngineUnavailable: nobody listens on the socket any more.
     """
+    began_ms = began_on(socket_path)
+    if began_ms is None or not found.created_ms:
+        return False
+    return found.created_ms < began_ms + _TICK_MARGIN_MS
+
+
+def began_on(socket_path: str) -> int | None:
+    """When the engine that listens there began, in epoch milliseconds; None: it is out of sight.
+
+    Raises:
+        EngineUnavailable: nobody listens any more.
+    """
     try:
-        began_ms = engine_began_ms(peer_pid(socket_path))
+        return engine_began_ms(peer_pid(socket_path))
     except OSError as error:
         raise EngineUnavailable(
             f"The container engine at {socket_path} went away: {error}.",
             hint="Start it again; Batchyard goes on by itself.",
         ) from error
-    if began_ms is None or not found.created_ms:
-        return False
-    return found.created_ms < began_ms + _TICK_MARGIN_MS
 
 
 def engine_began_ms(listener: int, proc: Path = Path("/proc")) -> int | None:

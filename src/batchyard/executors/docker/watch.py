@@ -13,14 +13,14 @@ from typing import Any
 
 import structlog
 
+from batchyard.executors.docker.doubt import doubt
 from batchyard.executors.docker.engine import Engine, Refused
-from batchyard.executors.docker.forgotten import end_missed, end_processes, forgotten, is_gone
+from batchyard.executors.docker.forgotten import end_processes, is_gone
 from batchyard.executors.docker.inspected import (
     LABEL_ATTEMPT,
     LABEL_YARD,
     Inspected,
     boot_time_ms,
-    interrupted_by_reboot,
     read_inspected,
     read_state,
 )
@@ -195,27 +195,15 @@ class Watcher:
             if refused.status == 404:
                 return  # removed this moment: the next look says so
             notes += (f"the engine could not give back all output: {refused.message}",)
-        if found.state != "ended":
-            # ORDER: its shim is left until the loss is written down. Ended by us, it would make the
-            # engine tell an exit code that the job never had.
-            detail = end_missed(found.container_id)
-            self._finish(tracked, Lost(attempt_id=spec.attempt_id, at_ms=now_ms(), detail=detail))
-            return
-        if found.guessed:
-            # ORDER: what still lives is ended before the loss is told, and a retry may start.
-            await asyncio.to_thread(end_processes, found.container_id)
-            self._finish(
-                tracked,
-                Lost(
-                    attempt_id=spec.attempt_id, at_ms=now_ms(), detail=forgotten(found.container_id)
-                ),
-            )
-            return
-        if interrupted_by_reboot(found, self._boot_ms):
-            detail = f"the machine restarted while container {tracked.name} ran"
-            self._finish(
-                tracked, Lost(attempt_id=spec.attempt_id, at_ms=found.finished_ms, detail=detail)
-            )
+        detail = await doubt(found, self._engine, self._boot_ms)
+        if detail is not None:
+            if found.state == "ended":
+                # ORDER: what still lives is ended before the loss is told, and a retry may start.
+                # Not so where the engine calls it running: it would then tell the exit code of a
+                # shim that we killed, to whoever asks before the loss is written down.
+                await asyncio.to_thread(end_processes, found.container_id)
+            at_ms = found.finished_ms or now_ms()
+            self._finish(tracked, Lost(attempt_id=spec.attempt_id, at_ms=at_ms, detail=detail))
             return
         out_of_memory = found.oom_killed
         if self._kind == "podman" and found.exit_code == 137 and not out_of_memory:
