@@ -14,6 +14,9 @@ from batchyard.executors.docker.forgotten import began_on, end_missed, forgotten
 from batchyard.executors.docker.inspected import Inspected, interrupted_by_reboot
 
 MADE_UP = frozenset({0, 255})
+LOOKS_WITHIN_MS = 60_000
+"""An engine looks for its containers as it begins. What it says later it has seen, although its
+memory for events, 256 of them with Docker, may not reach back that far."""
 
 
 async def doubt(found: Inspected, engine: Engine, boot_ms: int) -> str | None:
@@ -34,7 +37,8 @@ async def doubt(found: Inspected, engine: Engine, boot_ms: int) -> str | None:
         return forgotten(found.container_id)
     if interrupted_by_reboot(found, boot_ms):
         return f"the machine restarted while container {found.container_id[:12]} ran"
-    if found.exit_code in MADE_UP and not await _is_witnessed(found, engine):
+    began_ms = await asyncio.to_thread(began_on, engine.socket_path)
+    if may_be_made_up(found, began_ms) and not await _saw_end(engine, found):
         return (
             f"the container engine was restarted as container {found.container_id[:12]} ended, and "
             "does not know how"
@@ -42,17 +46,17 @@ async def doubt(found: Inspected, engine: Engine, boot_ms: int) -> str | None:
     return None
 
 
-async def _is_witnessed(found: Inspected, engine: Engine) -> bool:
-    began_ms = await asyncio.to_thread(began_on, engine.socket_path)
-    if began_ms is None or not found.started_ms < began_ms <= found.finished_ms:
-        return True
-    return await _saw_end(engine, found, began_ms)
+def may_be_made_up(found: Inspected, began_ms: int | None) -> bool:
+    """Whether an exit code looks like one that an engine makes up which `began_ms` then."""
+    if began_ms is None or found.exit_code not in MADE_UP or found.started_ms >= began_ms:
+        return False
+    return began_ms <= found.finished_ms < began_ms + LOOKS_WITHIN_MS
 
 
-async def _saw_end(engine: Engine, found: Inspected, began_ms: int) -> bool:
-    """Whether an engine told of the end in this life; it writes none down for an end made up."""
+async def _saw_end(engine: Engine, found: Inspected) -> bool:
+    """Whether an engine remembers the end; it has its events of one life only."""
     query = {
-        "since": str(began_ms // 1000),
+        "since": "0",
         # In the past already: the engine answers from its memory and closes.
         "until": f"{time.time():.9f}",
         "filters": json.dumps({"container": [found.container_id], "event": ["die"]}),
