@@ -102,3 +102,20 @@ def yard_on(daemon: OwnDaemon, failpoint: Failpoint = no_failpoint) -> ExecutorY
         ),
         image="batchyard-test:1",
     )
+
+
+async def first_process(bench: Bench, spec: AttemptSpec) -> tuple[str, int]:
+    """A container's id, and the process whose end is its end."""
+    sighting = await bench.listed(spec.attempt_id)
+    assert sighting is not None
+    (first,) = [pid for pid in processes_of(sighting.handle) if command(pid) == "docker-init"]
+    return sighting.handle, first
+
+
+async def state_is(bench: Bench, spec: AttemptSpec, state: str) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            listed = await bench.listed(spec.attempt_id)
+            if listed is not None and listed.state == state:
+                return
+            await asyncio.sleep(0.02)
