@@ -29,13 +29,13 @@ class Explainer:
         job_id = params.get("jobId")
         if not isinstance(job_id, str) or not job_id:
             raise InvalidRequest("jobId must be specified.", field="jobId")
-        job, unmet = await self._store.read(lambda r: _job(r, job_id))
+        job, unmet, starting = await self._store.read(lambda r: _asked(r, job_id))
         if job is None:
             raise NotFound(
                 f"there is no job {job_id}",
                 hint="List jobs with `batchyard ls`; ended jobs are forgotten after some days.",
             )
-        told = self._told(job, unmet)
+        told = self._told(job, unmet, starting)
         order = {f.compute_environment: i for i, f in enumerate(told.fits, 1)}
         return {
             "jobId": job_id,
@@ -55,12 +55,17 @@ class Explainer:
             ],
         }
 
-    def _told(self, job: Job, unmet: Mapping[str, str]) -> Explanation:
+    def _told(self, job: Job, unmet: Mapping[str, str], starting: Job | None) -> Explanation:
         if job.status in TERMINAL:
             reason = f": {job.status_reason.rstrip('.')}" if job.status_reason else ""
             return Explanation(sentence=f"It has ended as {job.status}{reason}.", fix="Nothing.")
         if job.status in LIVE and job.current is not None:
-            return self._of_attempt(job, job.current)
+            said = f"attempt {job.current.number} is {job.status}"
+            does_not_wait = Explanation(
+                sentence=f"It does not wait: {said} in {job.current.compute_environment}.",
+                fix="Nothing to do.",
+            )
+            return self._held_up(job, job.current, give_up=job.job_id) or does_not_wait
         fits = self._control.index.fits(job.shape, job.queue)
         told = explain(job.shape, fits, queue=job.queue)
         if told.status_reason is not None:
@@ -76,14 +81,18 @@ class Explainer:
                 fits=fits,
             )
         if job.array is not None:
-            return Explanation(
-                sentence=f"No child of it waits for capacity: {_tally(job.array)}.",
-                fix="Wait for the children that run.",
-                fits=fits,
-            )
+            sentence = f"No child of it waits for capacity: {_tally(job.array)}."
+            fix = "Wait for the children that run."
+            if starting is not None and starting.current is not None:
+                held_up = self._held_up(starting, starting.current, give_up=job.job_id)
+                if held_up is not None:
+                    sentence = f"{sentence} Of child {starting.index}: {held_up.sentence}"
+                    fix = held_up.fix
+            return Explanation(sentence=sentence, fix=fix, fits=fits)
         return self._in_line(job, told)
 
-    def _of_attempt(self, job: Job, current: Attempt) -> Explanation:
+    def _held_up(self, job: Job, current: Attempt, *, give_up: str) -> Explanation | None:
+        """What an attempt that has its place waits for; None: for nothing."""
         name = attempt_id(job.job_id, current.number)
         said = f"attempt {current.number} is {job.status} in {current.compute_environment}"
         if (trouble := self._control.trouble(name)) is not None:
@@ -97,9 +106,9 @@ class Explainer:
             what, seconds = doing
             return Explanation(
                 sentence=f"It has its place: {said}. The engine {what}, for {seconds} s so far.",
-                fix=f"Wait, or give it up: batchyard terminate {job.job_id}",
+                fix=f"Wait, or give it up: batchyard terminate {give_up}",
             )
-        return Explanation(sentence=f"It does not wait: {said}.", fix="Nothing to do.")
+        return None
 
     def _in_line(self, job: Job, told: Explanation) -> Explanation:
         line = self._control.index.line(job.queue)
@@ -137,6 +146,14 @@ def _tally(array: ArrayState) -> str:
 def _of_head(sentence: str) -> str:
     """`It asks for ...` said of the head of the line."""
     return "That one" + sentence.removeprefix("It") if sentence.startswith("It ") else sentence
+
+
+def _asked(reader: Reader, job_id: str) -> tuple[Job | None, dict[str, str], Job | None]:
+    """A job, the states of what it still waits for, and the first child of it that starts."""
+    job, unmet = _job(reader, job_id)
+    if job is None or job.array is None or not job.array.rows.get("STARTING"):
+        return job, unmet, None
+    return job, unmet, reader.children(job.job_id, status="STARTING", limit=1)[0]
 
 
 def _job(reader: Reader, job_id: str) -> tuple[Job | None, dict[str, str]]:

@@ -218,6 +218,24 @@ class TestExplain:
         assert await asked.why(job) == "It does not wait: attempt 1 is RUNNING in environment."
 
     @on_a_yard
+    async def test_an_array_is_told_what_the_engine_does_for_its_first_child(
+        self, asked: Asked
+    ) -> None:
+        array = await asked.yard.submit(array=2)
+        await asked.yard.rest()
+        await asked.yard.executor.begins(attempt_id(child_id(array, 0), 1))
+        pulls = Doing(what="pulls the image far:1", since_ms=asked.yard.time.now_ms())
+        asked.yard.executor.busy[attempt_id(child_id(array, 1), 1)] = pulls
+        await asked.yard.rest(90)
+        answer = await asked.ask("explain", jobId=array)
+        assert answer["sentence"] == (
+            "No child of it waits for capacity: 1 STARTING, 1 RUNNING. Of child 1: It has its "
+            "place: attempt 1 is STARTING in environment. The engine pulls the image far:1, for "
+            "90 s so far."
+        )
+        assert answer["fix"] == f"Wait, or give it up: batchyard terminate {array}"
+
+    @on_a_yard
     async def test_an_engine_that_does_not_answer_is_named(self, asked: Asked) -> None:
         asked.yard.executor.unavailable(times=100)
         job = await asked.yard.submit()

@@ -11,9 +11,8 @@ import time
 
 from batchyard.executors.docker.engine import Engine
 from batchyard.executors.docker.forgotten import began_on, end_missed, forgotten
-from batchyard.executors.docker.inspected import Inspected, interrupted_by_reboot
+from batchyard.executors.docker.inspected import MADE_UP, Inspected, interrupted_by_reboot
 
-MADE_UP = frozenset({0, 255})
 LOOKS_WITHIN_MS = 60_000
 """An engine looks for its containers as it begins. What it says later it has seen, although its
 memory for events, 256 of them with Docker, may not reach back that far."""

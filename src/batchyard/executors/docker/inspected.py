@@ -21,6 +21,9 @@ _NEVER = "0001-01-01T00:00:00Z"
 
 State = Literal["created", "running", "ended"]
 
+MADE_UP = frozenset({0, 255})
+"""Exit codes that Docker writes down for an end that it did not see."""
+
 
 class Inspected(msgspec.Struct, frozen=True, kw_only=True):
     container_id: str
@@ -79,7 +82,7 @@ def read_inspected(answer: dict[str, Any]) -> Inspected | None:
         notes=msgspec.json.decode(labels.get(LABEL_NOTES, "[]"), type=tuple[str, ...]),
         pid=int(state.get("Pid") or 0),
         start_missed=hearsay,
-        guessed=missed and int(state["ExitCode"]) in (0, 255),
+        guessed=missed and int(state["ExitCode"]) in MADE_UP,
     )
 
 
