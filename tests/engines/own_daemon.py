@@ -26,6 +26,7 @@ class OwnDaemon:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.socket = str(root / "docker.sock")
+        self._containerd = root / "exec" / "containerd"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -56,7 +57,7 @@ class OwnDaemon:
         event = _field(1, container_id.encode()) + _number(2, pid)
         subprocess.run(
             [
-                *("containerd", "--address", str(self.root / "exec/containerd/containerd.sock")),
+                *("containerd", "--address", str(self._containerd / "containerd.sock")),
                 *("publish", "--topic", "/tasks/start", "--namespace", "moby"),
             ],
             input=_field(1, b"containerd.events.TaskStart") + _field(2, event),
@@ -74,13 +75,13 @@ class OwnDaemon:
             self._ctr("containers", "delete", container_id)
 
     def _ctr(self, *command: str) -> None:
-        containerd = str(self.root / "exec/containerd/containerd.sock")
-        subprocess.run(["ctr", "--address", containerd, "-n", "moby", *command], check=False)
+        address = str(self._containerd / "containerd.sock")
+        subprocess.run(["ctr", "--address", address, "-n", "moby", *command], check=True)
 
     def kill(self) -> None:
         """End dockerd at once. The kernel ends its containerd with it; the containers live on."""
         assert self._process is not None
-        containerd = self._containerd()
+        containerd = Path("/proc") / (self._containerd / "containerd.pid").read_text().strip()
         self._process.kill()
         self._process.wait(30)
         # ORDER: a dockerd that still sees the dying containerd would wait for it in vain.
@@ -91,6 +92,7 @@ class OwnDaemon:
     def end(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
+            self._process.send_signal(signal.SIGCONT)  # a failed test may have left it frozen
             self._process.wait(60)
         # Only what a failed test leaves: shims, whose command lines name this root, and their jobs.
         for directory in Path("/proc").glob("[0-9]*"):
@@ -100,10 +102,6 @@ class OwnDaemon:
         for line in reversed(Path("/proc/mounts").read_text().splitlines()):
             if line.split()[1].startswith(str(self.root)):
                 subprocess.run(["umount", "--lazy", line.split()[1]], check=False)
-
-    def _containerd(self) -> Path:
-        pid = (self.root / "exec" / "containerd" / "containerd.pid").read_text()
-        return Path("/proc") / pid.strip()
 
 
 def _field(number: int, value: bytes) -> bytes:

@@ -60,12 +60,11 @@ class Explainer:
             reason = f": {job.status_reason.rstrip('.')}" if job.status_reason else ""
             return Explanation(sentence=f"It has ended as {job.status}{reason}.", fix="Nothing.")
         if job.status in LIVE and job.current is not None:
-            said = f"attempt {job.current.number} is {job.status}"
-            does_not_wait = Explanation(
-                sentence=f"It does not wait: {said} in {job.current.compute_environment}.",
-                fix="Nothing to do.",
-            )
-            return self._held_up(job, job.current, give_up=job.job_id) or does_not_wait
+            held_up = self._held_up(job, job.current, give_up=job.job_id)
+            if held_up is not None:
+                return held_up
+            sentence = f"It does not wait: {_where(job, job.current)}."
+            return Explanation(sentence=sentence, fix="Nothing to do.")
         fits = self._control.index.fits(job.shape, job.queue)
         told = explain(job.shape, fits, queue=job.queue)
         if told.status_reason is not None:
@@ -94,7 +93,7 @@ class Explainer:
     def _held_up(self, job: Job, current: Attempt, *, give_up: str) -> Explanation | None:
         """What an attempt that has its place waits for; None: for nothing."""
         name = attempt_id(job.job_id, current.number)
-        said = f"attempt {current.number} is {job.status} in {current.compute_environment}"
+        said = _where(job, current)
         if (trouble := self._control.trouble(name)) is not None:
             return Explanation(
                 sentence=f"It keeps its place: {said}, but its engine does not answer now. "
@@ -132,6 +131,10 @@ class Explainer:
             f"`batchyard explain {head.job_id}`.",
             fits=told.fits,
         )
+
+
+def _where(job: Job, current: Attempt) -> str:
+    return f"attempt {current.number} is {job.status} in {current.compute_environment}"
 
 
 def _has_waiting(array: ArrayState) -> bool:
