@@ -26,6 +26,7 @@ from batchyard.server import home as files
 from batchyard.server.failpoints import failpoint
 from batchyard.server.response_check import response_check
 from batchyard.server.settings import Settings, executor_name, read_settings
+from batchyard.server.whole_replies import WholeReplies
 from batchyard.server.yard import running
 
 log = structlog.get_logger("batchyard.server")
@@ -85,6 +86,7 @@ async def _serve(home: Path, settings: Settings, listener: socket.socket) -> Non
         server = _Server(
             uvicorn.Config(
                 yard.gateway,
+                http=WholeReplies,
                 log_level="warning",
                 access_log=False,
                 lifespan="off",
